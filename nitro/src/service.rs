@@ -1,0 +1,86 @@
+//! Any tower service behind one pointer: what handles and stacks pass around.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::Service;
+use tower::util::Oneshot;
+
+use crate::error::{Error, Result};
+
+/// The future of a call through an [`AnyService`].
+pub type Calling<R> = Pin<Box<dyn Future<Output = Result<R>> + Send>>;
+
+/// A tower service whose type is forgotten: cheap to clone, callable from many tasks at once,
+/// one allocation a call.
+///
+/// It is always ready; the service within is made ready as part of each call, so that a layer
+/// which holds back (a concurrency limit, say) holds back that call and no other.
+pub struct AnyService<Q, R>(Arc<dyn Dispatch<Q, R>>);
+
+impl<Q: Send + 'static, R: Send + 'static> AnyService<Q, R> {
+    /// Forgets the type of a service.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<Q, Response = R> + Clone + Send + Sync + 'static,
+        S::Error: Into<Error>,
+        S::Future: Send,
+    {
+        Self(Arc::new(service))
+    }
+
+    /// Calls it.
+    ///
+    /// # Errors
+    ///
+    /// What the service within answers.
+    pub fn call(&self, request: Q) -> Calling<R> {
+        self.0.dispatch(request)
+    }
+}
+
+trait Dispatch<Q, R>: Send + Sync {
+    fn dispatch(&self, request: Q) -> Calling<R>;
+}
+
+impl<Q, R, S> Dispatch<Q, R> for S
+where
+    Q: Send + 'static,
+    S: Service<Q, Response = R> + Clone + Send + Sync + 'static,
+    S::Error: Into<Error>,
+    S::Future: Send,
+{
+    fn dispatch(&self, request: Q) -> Calling<R> {
+        let calling = Oneshot::new(self.clone(), request);
+        Box::pin(async move { calling.await.map_err(Into::into) })
+    }
+}
+
+impl<Q: Send + 'static, R: Send + 'static> Service<Q> for AnyService<Q, R> {
+    type Response = R;
+    type Error = Error;
+    type Future = Calling<R>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Q) -> Calling<R> {
+        self.0.dispatch(request)
+    }
+}
+
+impl<Q, R> Clone for AnyService<Q, R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<Q, R> fmt::Debug for AnyService<Q, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyService").finish_non_exhaustive()
+    }
+}
