@@ -6,10 +6,13 @@ pub mod codec;
 pub mod error;
 pub mod host;
 pub mod metadata;
+pub mod name;
 pub mod operation;
+pub mod rpc;
 pub mod selector;
 pub mod service;
 pub mod time;
+pub mod transport;
 
 pub use address::Address;
 pub use error::{Error, Kind, Result};
