@@ -2,6 +2,7 @@
 //! fails on command and replays to the byte.
 
 pub mod address;
+pub mod client;
 pub mod codec;
 pub mod error;
 pub mod host;
@@ -10,6 +11,7 @@ pub mod name;
 pub mod operation;
 pub mod rpc;
 pub mod selector;
+pub mod server;
 pub mod service;
 pub mod time;
 pub mod transport;

@@ -27,7 +27,10 @@ enum Messages {
     #[default]
     Empty,
     Once(Bytes),
-    Stream(BoxStream<'static, Result<Bytes>>),
+    Stream {
+        messages: BoxStream<'static, Result<Bytes>>,
+        must_be_driven: bool,
+    },
 }
 
 impl Body {
@@ -43,7 +46,23 @@ impl Body {
 
     /// The messages of a stream, taken as they are asked for.
     pub fn stream(messages: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self(Messages::Stream(Box::pin(messages)))
+        Self(Messages::Stream {
+            messages: Box::pin(messages),
+            must_be_driven: false,
+        })
+    }
+
+    /// The same, where whatever makes the messages runs only while they are asked for.
+    pub fn driven(messages: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
+        Self(Messages::Stream {
+            messages: Box::pin(messages),
+            must_be_driven: true,
+        })
+    }
+
+    /// Whether whatever makes the messages runs only while they are asked for.
+    pub(crate) fn must_be_driven(&self) -> bool {
+        matches!(self.0, Messages::Stream { must_be_driven: true, .. })
     }
 
     /// A body whose messages are sent from elsewhere, at most 16 ahead of whoever takes them.
@@ -74,7 +93,7 @@ impl Body {
         match &self.0 {
             Messages::Empty => Some(Body::empty()),
             Messages::Once(message) => Some(Body::once(message.clone())),
-            Messages::Stream(_) => None,
+            Messages::Stream { .. } => None,
         }
     }
 
@@ -92,10 +111,10 @@ impl Body {
         match std::mem::take(&mut self.0) {
             Messages::Empty => Poll::Ready(None),
             Messages::Once(message) => Poll::Ready(Some(Ok(message))),
-            Messages::Stream(mut stream) => {
-                let next = stream.as_mut().poll_next(context);
+            Messages::Stream { mut messages, must_be_driven } => {
+                let next = messages.as_mut().poll_next(context);
                 if !matches!(next, Poll::Ready(None | Some(Err(_)))) {
-                    self.0 = Messages::Stream(stream);
+                    self.0 = Messages::Stream { messages, must_be_driven };
                 }
                 next
             }
@@ -128,12 +147,12 @@ impl Body {
     /// a message is waited for past `deadline`.
     pub fn until(self, deadline: Instant, clock: Arc<dyn Clock>) -> Body {
         match self.0 {
-            Messages::Stream(stream) => Body::stream(Until {
-                stream,
-                deadline,
-                clock,
-                timer: None,
-            }),
+            Messages::Stream { messages, must_be_driven } => {
+                let timer = None;
+                let until = Until { messages, deadline, clock, timer };
+                let messages = Box::pin(until);
+                Body(Messages::Stream { messages, must_be_driven })
+            }
             _ => self,
         }
     }
@@ -144,7 +163,7 @@ impl fmt::Debug for Body {
         match &self.0 {
             Messages::Empty => f.write_str("Empty"),
             Messages::Once(message) => write!(f, "Once({} bytes)", message.len()),
-            Messages::Stream(_) => f.write_str("Stream"),
+            Messages::Stream { .. } => f.write_str("Stream"),
         }
     }
 }
@@ -180,6 +199,18 @@ impl Sender {
         let _ = self.0.send(Piece::End(Ok(()))).await;
     }
 
+    /// Sends all of a body, and ends as it does.
+    pub async fn forward(self, mut body: Body) {
+        while let Some(next) = body.next().await {
+            match next {
+                Ok(message) if self.send(message).await.is_ok() => {}
+                Ok(_) => return,
+                Err(error) => return self.fail(error).await,
+            }
+        }
+        self.finish().await;
+    }
+
     /// Ends the body with an error.
     pub async fn fail(self, error: Error) {
         let _ = self.0.send(Piece::End(Err(error))).await;
@@ -213,7 +244,7 @@ impl Stream for Piped {
 }
 
 struct Until {
-    stream: BoxStream<'static, Result<Bytes>>,
+    messages: BoxStream<'static, Result<Bytes>>,
     deadline: Instant,
     clock: Arc<dyn Clock>,
     timer: Option<Box<dyn Timer>>,
@@ -226,7 +257,7 @@ impl Stream for Until {
         let this = self.get_mut();
         // Looked at first: a stream that is always ready must end as well.
         let is_over = this.timer.is_none() && this.clock.now() >= this.deadline;
-        if !is_over && let Poll::Ready(next) = this.stream.as_mut().poll_next(context) {
+        if !is_over && let Poll::Ready(next) = this.messages.as_mut().poll_next(context) {
             return Poll::Ready(next);
         }
         if !is_over {

@@ -276,7 +276,7 @@ where
 fn driven(messages: Body, handler: impl Future<Output = Result<()>> + Send + 'static) -> Response {
     Response {
         metadata: Metadata::new(),
-        body: Body::stream(Driven {
+        body: Body::driven(Driven {
             messages,
             handler: Some(Box::pin(handler)),
             outcome: Ok(()),

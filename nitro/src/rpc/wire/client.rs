@@ -28,7 +28,6 @@ use crate::transport::{Frame, Link};
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
-    host: Host,
     _handle: Arc<Handle>,
 }
 
@@ -50,13 +49,11 @@ impl Connection {
     /// [`Unavailable`](crate::error::Kind::Unavailable), unsent, when the peer closes, speaks
     /// something else, or does not answer within a tick of the limits.
     pub async fn open(host: &Host, link: Link, peer: String, limits: Limits) -> Result<Self> {
-        let shared = Shared::new(link.outbox(), limits, peer);
-        let clock = Arc::clone(&host.clock);
-        let driver = Driver::new(link, Arc::clone(&shared), Calling, clock);
+        let shared = Shared::new(host, link.outbox(), limits, peer);
+        let driver = Driver::new(link, Arc::clone(&shared), Calling);
         let connection = Self {
             _handle: Arc::new(Handle(Arc::clone(&shared))),
             shared,
-            host: host.clone(),
         };
         let driving = async { drop(driver.await) };
         host.tasks.spawn("rpc client connection", Box::pin(driving));
@@ -106,7 +103,6 @@ impl Service<Request> for Connection {
     fn call(&mut self, request: Request) -> Calls {
         Calls {
             shared: Arc::clone(&self.shared),
-            host: self.host.clone(),
             step: Step::Waiting(request),
         }
     }
@@ -123,7 +119,6 @@ impl fmt::Debug for Connection {
 /// A call under way. Dropping it cancels the call at the other side.
 pub struct Calls {
     shared: Arc<Shared>,
-    host: Host,
     step: Step,
 }
 
@@ -145,7 +140,7 @@ impl Calls {
         message::check_names(&request.path, &request.content_type)?;
         let now = request
             .deadline
-            .map(|deadline| (deadline, self.host.clock.now()));
+            .map(|deadline| (deadline, self.shared.host.clock.now()));
         if now.is_some_and(|(deadline, now)| deadline <= now) {
             let message = "the time of the call was up before it was sent";
             return Poll::Ready(Err(Error::deadline_exceeded(message).unsent()));
@@ -186,9 +181,8 @@ impl Calls {
             return;
         }
         let sending = send_stream(Arc::clone(&self.shared), id, request.body);
-        self.host
-            .tasks
-            .spawn("rpc request stream", Box::pin(sending));
+        let tasks = &self.shared.host.tasks;
+        tasks.spawn("rpc request stream", Box::pin(sending));
     }
 
     fn poll_answer(&mut self, id: u32, context: &mut Context<'_>) -> Poll<Result<Response>> {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::message::{self, CREDIT, DATA, END, GOAWAY, PING, PONG, SETTINGS, Settings, header};
 use super::state::{HIGH_WATER, Lookup, Shared};
 use crate::error::{Error, Result};
-use crate::host::{Clock, Timer};
+use crate::host::Timer;
 use crate::transport::{Filled, Frame, Link};
 
 /// Frames read before other tasks of the same thread get a turn.
@@ -54,7 +54,6 @@ pub(super) struct Driver<R> {
     shared: Arc<Shared>,
     role: R,
     phase: Phase,
-    clock: Arc<dyn Clock>,
     timer: Box<dyn Timer>,
     ticks: Ticks,
 }
@@ -74,20 +73,20 @@ struct Ticks {
 }
 
 impl<R: Role> Driver<R> {
-    pub(super) fn new(link: Link, shared: Arc<Shared>, role: R, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(link: Link, shared: Arc<Shared>, role: R) -> Self {
         let tick = {
             let mut state = shared.lock();
             let settings = Settings::of(&state.limits);
             settings.write(&mut state.outbox);
             state.limits.tick
         };
+        let clock = &shared.host.clock;
         let timer = clock.timer(clock.now() + tick);
         Self {
             link,
             shared,
             role,
             phase: Phase::Opening,
-            clock,
             timer,
             ticks: Ticks::default(),
         }
@@ -196,7 +195,8 @@ impl<R: Role> Driver<R> {
     fn poll_tick(&mut self, context: &mut Context<'_>) -> Result<()> {
         while self.timer.poll_elapsed(context).is_ready() {
             let tick = self.shared.lock().limits.tick;
-            self.timer.reset(self.clock.now() + tick);
+            let now = self.shared.host.clock.now();
+            self.timer.reset(now + tick);
             self.tick()?;
         }
         Ok(())
@@ -222,7 +222,8 @@ impl<R: Role> Driver<R> {
                 return Poll::Ready(());
             }
             let tick = self.shared.lock().limits.tick;
-            self.timer.reset(self.clock.now() + tick);
+            let now = self.shared.host.clock.now();
+            self.timer.reset(now + tick);
         }
         loop {
             if self.link.is_flushed() {

@@ -54,7 +54,8 @@ impl std::fmt::Debug for ServedConnection {
 /// Answers the calls that come over a link with a service.
 ///
 /// The future is the connection: it ends when that does, with the reason; dropping it cuts the
-/// connection. The service must answer panics itself: one that escapes it cuts the connection.
+/// connection. The service must answer panics and deadlines itself, as
+/// [`crate::server`]'s stack does: a panic that escapes it cuts the connection.
 pub fn serve(
     host: &Host,
     link: Link,
@@ -62,21 +63,16 @@ pub fn serve(
     service: Rpc,
     limits: Limits,
 ) -> (ServedConnection, impl Future<Output = Error> + Send + use<>) {
-    let shared = Shared::new(link.outbox(), limits, peer);
-    let answering = Answering {
-        service,
-        host: host.clone(),
-        methods: Vec::new(),
-    };
-    let clock = Arc::clone(&host.clock);
-    let driver = Driver::new(link, Arc::clone(&shared), answering, clock);
+    let shared = Shared::new(host, link.outbox(), limits, peer);
+    let methods = Vec::new();
+    let answering = Answering { service, methods };
+    let driver = Driver::new(link, Arc::clone(&shared), answering);
     (ServedConnection(shared), driver)
 }
 
 /// The frames that only the answering side gets.
 struct Answering {
     service: Rpc,
-    host: Host,
     /// The path and content type that each number stands for.
     methods: Vec<(Name, Name)>,
 }
@@ -148,9 +144,8 @@ impl Answering {
             inbound.end = Some(Ok(()));
         }
         drop(state);
-        let deadline = head
-            .remaining_us
-            .map(|us| self.host.clock.now() + Duration::from_micros(us));
+        let in_time = |us| shared.host.clock.now() + Duration::from_micros(us);
+        let deadline = head.remaining_us.map(in_time);
         let request = Request {
             metadata,
             deadline,
@@ -172,8 +167,8 @@ impl Answering {
             Poll::Ready(Err(error)) => return shared.lock().finish(id, Some(&error)),
             Poll::Pending => First::Calling(calling),
         };
-        let answering = answer_in_time(self.host.clone(), Arc::clone(shared), id, deadline, first);
-        let task = self.host.tasks.spawn("rpc handler", Box::pin(answering));
+        let answering = answer_in_time(Arc::clone(shared), id, deadline, first);
+        let task = shared.host.tasks.spawn("rpc handler", Box::pin(answering));
         match shared.lock().stream(id) {
             Some(stream) => stream.task = Some(task),
             None => task.abort(),
@@ -229,25 +224,9 @@ enum First {
     Response(Response),
 }
 
-async fn answer_in_time(
-    host: Host,
-    shared: Arc<Shared>,
-    id: u32,
-    deadline: Option<Instant>,
-    first: First,
-) {
+async fn answer_in_time(shared: Arc<Shared>, id: u32, deadline: Option<Instant>, first: First) {
     let unanswered = Unanswered { shared, id };
-    let answering = answer(&unanswered.shared, id, first);
-    let answered = match deadline {
-        None => answering.await,
-        Some(deadline) => {
-            let in_time = host.clock.timeout_at(deadline, answering).await;
-            in_time.unwrap_or_else(|_| {
-                let message = "the time of the call was up before its answer was whole";
-                Err(Error::deadline_exceeded(message))
-            })
-        }
-    };
+    let answered = answer(&unanswered.shared, id, deadline, first).await;
     unanswered.shared.lock().finish(id, answered.as_ref().err());
 }
 
@@ -264,14 +243,33 @@ impl Drop for Unanswered {
     }
 }
 
-async fn answer(shared: &Arc<Shared>, id: u32, first: First) -> Result<()> {
+async fn answer(
+    shared: &Arc<Shared>,
+    id: u32,
+    deadline: Option<Instant>,
+    first: First,
+) -> Result<()> {
     let response = match first {
         First::Calling(calling) => calling.await?,
         First::Response(response) => response,
     };
-    let Some(Response { metadata, mut body }) = answer_at_once(shared, id, response) else {
+    let Some(response) = answer_at_once(shared, id, response) else {
         return Ok(());
     };
+    let sending = send_body(shared, id, response);
+    let Some(deadline) = deadline else {
+        return sending.await;
+    };
+    // A time limit that stopped at the head would let a slow body through.
+    let in_time = shared.host.clock.timeout_at(deadline, sending).await;
+    in_time.unwrap_or_else(|_| {
+        let message = "the time of the call was up before its answer was whole";
+        Err(Error::deadline_exceeded(message))
+    })
+}
+
+async fn send_body(shared: &Shared, id: u32, response: Response) -> Result<()> {
+    let Response { metadata, mut body } = response;
     // The head goes with the first message, so that a failure before it is a plain error.
     let first = body.next().await.transpose()?;
     let inline = first

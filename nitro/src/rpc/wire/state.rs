@@ -10,7 +10,7 @@ use super::Limits;
 use super::flow::{DATA_COST, Inbound, Outbound, WINDOW_MIN, Window, cost};
 use super::message::{self, CANCEL, DATA, END, FLAG_END, FLAG_MESSAGE, GOAWAY, Settings, header};
 use crate::error::{Error, Result};
-use crate::host::Task;
+use crate::host::{Host, Task};
 use crate::metadata::Metadata;
 use crate::name::Name;
 use crate::transport::{FRAME_BYTES_MAX, Outbox, Payload};
@@ -25,13 +25,15 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Who is at the other end, for errors.
     pub(super) peer: String,
+    pub(super) host: Host,
 }
 
 impl Shared {
-    pub(super) fn new(outbox: Outbox, limits: Limits, peer: String) -> Arc<Self> {
+    pub(super) fn new(host: &Host, outbox: Outbox, limits: Limits, peer: String) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State::new(outbox, limits)),
             peer,
+            host: host.clone(),
         })
     }
 
