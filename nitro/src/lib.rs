@@ -2,10 +2,12 @@
 //! fails on command and replays to the byte.
 
 pub mod address;
+pub mod codec;
 pub mod error;
 pub mod host;
 pub mod metadata;
 pub mod operation;
+pub mod selector;
 pub mod service;
 pub mod time;
 
