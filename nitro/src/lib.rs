@@ -5,6 +5,7 @@ pub mod address;
 pub mod codec;
 pub mod error;
 pub mod host;
+pub mod layer;
 pub mod metadata;
 pub mod operation;
 pub mod selector;
