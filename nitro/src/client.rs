@@ -193,7 +193,11 @@ impl<C> Client<C> {
         let message = encode(&self.codec, content_type, input.borrow())?;
         let request = self.request(method, content_type, Body::once(message));
         let response = self.rpc.call(request).await?;
-        Ok(Incoming::new(response.body, self.codec.clone(), content_type))
+        Ok(Incoming::new(
+            response.body,
+            self.codec.clone(),
+            content_type,
+        ))
     }
 
     /// Calls a method that answers a stream with one message. The stream ends well by
@@ -205,7 +209,10 @@ impl<C> Client<C> {
     pub fn client_streaming<In, Out>(
         &self,
         method: &Method<In, Out, ClientStreaming>,
-    ) -> (Outgoing<In>, impl Future<Output = Result<Out>> + Send + use<In, Out, C>)
+    ) -> (
+        Outgoing<In>,
+        impl Future<Output = Result<Out>> + Send + use<In, Out, C>,
+    )
     where
         C: Codec<In> + Codec<Out>,
         Out: Send,
@@ -320,6 +327,8 @@ impl Stream for Opened {
 
 impl<C> std::fmt::Debug for Client<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }

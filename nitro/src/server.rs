@@ -119,7 +119,9 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().expect("no panic while the connections are held")
+        self.connections
+            .lock()
+            .expect("no panic while the connections are held")
     }
 
     fn forget(&self, id: u64) {
@@ -163,7 +165,10 @@ fn serve_link(server: &Server, link: Link, peer: &Address, shared: &Arc<Shared>)
         tracing::debug!(%peer, %reason, "connection closed");
         forgotten.forget(id);
     };
-    let task = server.host.tasks.spawn("rpc server connection", Box::pin(driving));
+    let task = server
+        .host
+        .tasks
+        .spawn("rpc server connection", Box::pin(driving));
     if let Some((_, slot)) = shared.lock().held.get_mut(&id) {
         *slot = Some(task);
     }

@@ -107,16 +107,23 @@ impl Balance {
         let candidates = candidates.filtered(&cluster.filter);
         let endpoint = |candidate: &Candidate| {
             let named = |target: &&Target| target.id == candidate.id;
-            let target = targets.iter().find(named).expect("candidates are made of targets");
+            let target = targets
+                .iter()
+                .find(named)
+                .expect("candidates are made of targets");
             before.endpoint(target).unwrap_or_else(|| {
                 let id = Arc::clone(&target.id);
                 Endpoint::new(id, target.address.clone(), cluster.dialer.clone())
             })
         };
         let endpoints: Vec<_> = candidates.as_slice().iter().map(endpoint).collect();
-        let gone = |endpoint: &&Arc<Endpoint>| !endpoints.iter().any(|one| Arc::ptr_eq(one, endpoint));
+        let gone =
+            |endpoint: &&Arc<Endpoint>| !endpoints.iter().any(|one| Arc::ptr_eq(one, endpoint));
         let retired: Vec<_> = before.endpoints.iter().filter(gone).cloned().collect();
-        cluster.view.store(Arc::new(View { candidates, endpoints }));
+        cluster.view.store(Arc::new(View {
+            candidates,
+            endpoints,
+        }));
         retired.iter().for_each(|endpoint| endpoint.retire());
         cluster.changed.send_replace(());
     }
@@ -132,12 +139,22 @@ impl Balance {
 impl View {
     /// The endpoint to a node, if it is still at the same address.
     fn endpoint(&self, target: &Target) -> Option<Arc<Endpoint>> {
-        let same = |one: &&Arc<Endpoint>| *one.id() == target.id && *one.address() == target.address;
+        let same =
+            |one: &&Arc<Endpoint>| *one.id() == target.id && *one.address() == target.address;
         self.endpoints.iter().find(same).cloned()
     }
 
-    fn pick(&self, selector: &dyn Selector, request: &Request, now: Instant) -> Option<(InFlight, Arc<Endpoint>)> {
-        let pick = Pick { key: request.key, avoid: &request.avoid, now };
+    fn pick(
+        &self,
+        selector: &dyn Selector,
+        request: &Request,
+        now: Instant,
+    ) -> Option<(InFlight, Arc<Endpoint>)> {
+        let pick = Pick {
+            key: request.key,
+            avoid: &request.avoid,
+            now,
+        };
         let index = selector.select(&self.candidates, &pick)?;
         let in_flight = self.candidates.as_slice()[index].load.start(now);
         Some((in_flight, Arc::clone(&self.endpoints[index])))
@@ -155,9 +172,15 @@ impl Service<Request> for Balance {
 
     fn call(&mut self, request: Request) -> Balanced {
         let clock = &self.0.dialer.host.clock;
-        let picked = self.0.view.load().pick(&*self.0.selector, &request, clock.now());
+        let picked = self
+            .0
+            .view
+            .load()
+            .pick(&*self.0.selector, &request, clock.now());
         match picked {
-            Some((in_flight, endpoint)) => Balanced::Calling(self.0.begin(request, in_flight, endpoint)),
+            Some((in_flight, endpoint)) => {
+                Balanced::Calling(self.0.begin(request, in_flight, endpoint))
+            }
             None => Balanced::Waiting(Box::pin(self.0.clone().call_when_known(request))),
         }
     }
@@ -191,10 +214,15 @@ impl Cluster {
     async fn call_when_known(self: Arc<Self>, request: Request) -> Result<Response> {
         let clock = Arc::clone(&self.dialer.host.clock);
         let until = clock.now() + NODES_WAIT;
-        let until = request.deadline.map_or(until, |deadline| deadline.min(until));
+        let until = request
+            .deadline
+            .map_or(until, |deadline| deadline.min(until));
         let mut changed = self.changed.subscribe();
         loop {
-            let picked = self.view.load().pick(&*self.selector, &request, clock.now());
+            let picked = self
+                .view
+                .load()
+                .pick(&*self.selector, &request, clock.now());
             if let Some((in_flight, endpoint)) = picked {
                 return self.begin(request, in_flight, endpoint).await;
             }
@@ -212,6 +240,10 @@ async fn connect_and_call(endpoint: Arc<Endpoint>, request: Request) -> Result<R
 }
 
 /// A call on its way to a node.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the hot path: a box would cost it"
+)]
 pub enum Balanced {
     /// A node was known.
     Calling(Attempt),
@@ -260,7 +292,9 @@ impl Attempt {
         };
         let timer = self.timer.get_or_insert_with(|| self.clock.timer(limit));
         ready!(timer.poll_elapsed(context));
-        Poll::Ready(Err(Error::unavailable("no answer within the time of one attempt")))
+        Poll::Ready(Err(Error::unavailable(
+            "no answer within the time of one attempt",
+        )))
     }
 
     fn count(&mut self, outcome: Outcome) {
@@ -288,7 +322,11 @@ impl Future for Attempt {
 fn is_failure(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal | Kind::Unknown | Kind::DataLoss
+        Kind::Unavailable
+            | Kind::DeadlineExceeded
+            | Kind::Internal
+            | Kind::Unknown
+            | Kind::DataLoss
     )
 }
 
@@ -296,7 +334,10 @@ impl Drop for Attempt {
     /// A call that is dropped because its time is up speaks against the node; one whose caller
     /// has merely given up says nothing.
     fn drop(&mut self) {
-        if self.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
+        if self
+            .deadline
+            .is_some_and(|deadline| self.clock.now() >= deadline)
+        {
             self.count(Outcome::Failed);
         }
     }

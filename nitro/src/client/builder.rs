@@ -96,7 +96,8 @@ impl Builder {
         <L::Service as Service<Request>>::Error: Into<Error>,
         <L::Service as Service<Request>>::Future: Send,
     {
-        self.outer.push(Box::new(move |rpc| Rpc::new(layer.layer(rpc))));
+        self.outer
+            .push(Box::new(move |rpc| Rpc::new(layer.layer(rpc))));
         self
     }
 
@@ -109,7 +110,8 @@ impl Builder {
         <L::Service as Service<Request>>::Error: Into<Error>,
         <L::Service as Service<Request>>::Future: Send,
     {
-        self.inner.push(Box::new(move |rpc| Rpc::new(layer.layer(rpc))));
+        self.inner
+            .push(Box::new(move |rpc| Rpc::new(layer.layer(rpc))));
         self
     }
 

@@ -105,7 +105,10 @@ impl Endpoint {
         }
         let wait = dial.not_before.since(self.dialer.host.clock.now());
         if !wait.is_zero() {
-            let message = format!("{} could not be reached; next try in {wait:?}", self.address);
+            let message = format!(
+                "{} could not be reached; next try in {wait:?}",
+                self.address
+            );
             return Err(Error::unavailable(message).unsent());
         }
         let (ended, running) = watch::channel(None);
@@ -116,12 +119,19 @@ impl Endpoint {
             let result = endpoint.dial().await;
             ended.send_replace(Some(result));
         };
-        self.dialer.host.tasks.spawn("rpc connect", Box::pin(dialing));
+        self.dialer
+            .host
+            .tasks
+            .spawn("rpc connect", Box::pin(dialing));
         Ok(running)
     }
 
     async fn dial(&self) -> Result<()> {
-        let Dialer { host, transport, limits } = &self.dialer;
+        let Dialer {
+            host,
+            transport,
+            limits,
+        } = &self.dialer;
         let opening = async {
             let link = transport.connect(&self.address).await?;
             Connection::open(host, link, self.address.to_string(), *limits).await

@@ -62,7 +62,13 @@ impl Body {
 
     /// Whether whatever makes the messages runs only while they are asked for.
     pub(crate) fn must_be_driven(&self) -> bool {
-        matches!(self.0, Messages::Stream { must_be_driven: true, .. })
+        matches!(
+            self.0,
+            Messages::Stream {
+                must_be_driven: true,
+                ..
+            }
+        )
     }
 
     /// A body whose messages are sent from elsewhere, at most 16 ahead of whoever takes them.
@@ -111,10 +117,16 @@ impl Body {
         match std::mem::take(&mut self.0) {
             Messages::Empty => Poll::Ready(None),
             Messages::Once(message) => Poll::Ready(Some(Ok(message))),
-            Messages::Stream { mut messages, must_be_driven } => {
+            Messages::Stream {
+                mut messages,
+                must_be_driven,
+            } => {
                 let next = messages.as_mut().poll_next(context);
                 if !matches!(next, Poll::Ready(None | Some(Err(_)))) {
-                    self.0 = Messages::Stream { messages, must_be_driven };
+                    self.0 = Messages::Stream {
+                        messages,
+                        must_be_driven,
+                    };
                 }
                 next
             }
@@ -147,11 +159,22 @@ impl Body {
     /// a message is waited for past `deadline`.
     pub fn until(self, deadline: Instant, clock: Arc<dyn Clock>) -> Body {
         match self.0 {
-            Messages::Stream { messages, must_be_driven } => {
+            Messages::Stream {
+                messages,
+                must_be_driven,
+            } => {
                 let timer = None;
-                let until = Until { messages, deadline, clock, timer };
+                let until = Until {
+                    messages,
+                    deadline,
+                    clock,
+                    timer,
+                };
                 let messages = Box::pin(until);
-                Body(Messages::Stream { messages, must_be_driven })
+                Body(Messages::Stream {
+                    messages,
+                    must_be_driven,
+                })
             }
             _ => self,
         }
@@ -203,8 +226,11 @@ impl Sender {
     pub async fn forward(self, mut body: Body) {
         while let Some(next) = body.next().await {
             match next {
-                Ok(message) if self.send(message).await.is_ok() => {}
-                Ok(_) => return,
+                Ok(message) => {
+                    if self.send(message).await.is_err() {
+                        return;
+                    }
+                }
                 Err(error) => return self.fail(error).await,
             }
         }

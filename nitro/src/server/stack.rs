@@ -39,7 +39,7 @@ where
     let entropy = Arc::clone(&host.entropy);
     let stack = ServiceBuilder::new()
         // Outermost, so that whatever panics below, the caller has an answer.
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer)
         // Above shedding and deadlines, so that refused and late calls are seen too.
         .layer(TraceLayer::server(clock(), entropy))
         // Before anything that costs: an overloaded server says no at once.
