@@ -5,6 +5,7 @@
 //! layers. So a client can be handed a server with no wire between them.
 
 pub mod body;
+pub mod deadline;
 pub mod handler;
 pub mod method;
 pub mod router;

@@ -118,9 +118,16 @@ impl Builder {
     /// A client of these nodes, and the cluster by which the list can be changed later.
     pub fn targets<C>(self, codec: C, targets: &[Target]) -> (Client<C>, Balance) {
         let host = self.dialer.host.clone();
+        let (rpc, balance) = self.rpc(targets);
+        (Client::new(&host, rpc, codec), balance)
+    }
+
+    /// The stack itself, to which any codec can be put, and the cluster by which the list can be
+    /// changed later.
+    pub fn rpc(self, targets: &[Target]) -> (Rpc, Balance) {
         let (rpc, balance) = self.build();
         balance.set(targets);
-        (Client::new(&host, rpc, codec), balance)
+        (rpc, balance)
     }
 
     /// A client of one address.
@@ -128,7 +135,7 @@ impl Builder {
         self.targets(codec, &[Target::at(address)]).0
     }
 
-    pub(super) fn build(self) -> (Rpc, Balance) {
+    fn build(self) -> (Rpc, Balance) {
         let host = self.dialer.host.clone();
         let balance = Balance::new(
             self.service,

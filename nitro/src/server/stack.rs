@@ -8,6 +8,7 @@ use tower::{Service, ServiceBuilder};
 use crate::error::Error;
 use crate::host::Host;
 use crate::layer::{CatchPanicLayer, DeadlineLayer, ShedLayer, TraceLayer};
+use crate::rpc::deadline::BodyDeadlineLayer;
 use crate::rpc::{Request, Response, Rpc};
 
 /// What of the stack can be set.
@@ -44,8 +45,10 @@ where
         .layer(TraceLayer::server(clock(), entropy))
         // Before anything that costs: an overloaded server says no at once.
         .layer(ShedLayer::new(settings.in_flight_max))
-        // Innermost, so that the time limit drops the handler itself.
+        // Close to the handler, so that the time limit drops the handler itself.
         .layer(DeadlineLayer::new(clock(), settings.timeout))
+        // Inside the limit, which it must know: a stream of answers is under it as well.
+        .layer(BodyDeadlineLayer::new(clock()))
         .service(service);
     Rpc::new(stack)
 }
