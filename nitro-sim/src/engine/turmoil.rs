@@ -89,3 +89,6 @@ fn drive(cluster: &mut Cluster<'_>, recorder: &Recorder, wall: &MachineClock) ->
     }
     Ended::Finished
 }
+
+#[cfg(test)]
+mod tests;
