@@ -1,1 +1,71 @@
-//! x
+//! Runs nitro services inside a seeded simulated cluster: faults, checks, replay, reports.
+//!
+//! A run is a pipeline of plain data: a scenario file and a seed make a [`plan`], an [`engine`]
+//! makes a [`trace`] of it, a [`check`] makes a verdict of that, and a [`report`] tells of it.
+//! What runs on the nodes is a [`System`]: roles over a simulated `Host`.
+//!
+//! ```no_run
+//! use nitro_sim::{Node, System};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     nitro_sim::main([System::new("idle").role("node", |_node: Node| async { Ok(()) })])
+//! }
+//! ```
+//!
+//! A module imports only from floors below its own:
+//!
+//! | floor | modules | |
+//! |---|---|---|
+//! | 7 | `main` | the command line of the built-in systems |
+//! | 6 | [`command`], [`builtin`] | the command line; the systems that come with it |
+//! | 5 | [`replay`], [`report`] | what one does with runs |
+//! | 4 | [`run`] | a plan, run and judged |
+//! | 3 | [`engine`], then [`check`] | make a trace; judge it |
+//! | 2 | [`plan`], [`machine`] | every choice made; a node's host |
+//! | 1 | [`record`], [`scenario`], then [`network`], [`system`] | what they are made of |
+//! | 0 | [`draw`], [`fault`], [`operation`], [`trace`] | plain data, and choices from a seed |
+//!
+//! A plan holds no randomness; a trace holds no wall-clock time, pointer or hash order.
+
+pub mod builtin;
+pub mod check;
+pub mod command;
+pub mod draw;
+pub mod engine;
+pub mod fault;
+pub mod machine;
+pub mod network;
+pub mod operation;
+pub mod plan;
+pub mod record;
+pub mod replay;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod system;
+pub mod trace;
+
+use std::process::ExitCode;
+
+pub use system::{Node, Operation, System, Systems};
+pub use trace::Trace;
+
+/// The whole command line over a program's own systems.
+///
+/// # Panics
+///
+/// When two systems have the same name.
+pub fn main(systems: impl IntoIterator<Item = System>) -> ExitCode {
+    command::main(&Systems::new(systems))
+}
+
+/// Runs a scenario file with a seed, for a test: one line.
+///
+/// A file that is not found where the test runs is looked for in the directories above.
+///
+/// # Panics
+///
+/// With the report, when the run does not pass or cannot be made.
+pub fn assert_passes(file: &str, seed: u64, systems: impl IntoIterator<Item = System>) {
+    command::assert_passes(file, seed, &Systems::new(systems));
+}

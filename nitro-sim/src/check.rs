@@ -1,0 +1,164 @@
+//! How a run is judged: its trace against its plan's checks and its system's invariants.
+//!
+//! A failure beats a doubt, and a doubt beats a pass: a run in which a fault touched nothing, or
+//! nothing succeeded, proves nothing and is inconclusive.
+
+mod answered;
+mod converged;
+mod history;
+mod share;
+mod stopped;
+mod vacuity;
+
+use std::fmt;
+
+use crate::engine::Ended;
+use crate::plan::Plan;
+use crate::system::System;
+use crate::trace::Trace;
+
+pub use history::{History, Made};
+
+/// What is said of one kind at the most, before the rest is only counted.
+const REASONS_MAX: usize = 3;
+
+/// The judgement of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All checks held, and each had something to hold of.
+    Pass,
+    /// These did not hold.
+    Fail(Vec<Reason>),
+    /// Nothing failed, but these prove nothing.
+    Inconclusive(Vec<Reason>),
+}
+
+/// Why a run failed or proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The check or invariant, by name.
+    pub check: String,
+    /// What it found.
+    pub what: String,
+}
+
+impl Verdict {
+    /// In one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail(_) => "fail",
+            Verdict::Inconclusive(_) => "inconclusive",
+        }
+    }
+
+    /// Why it is no pass; none where it is.
+    pub fn reasons(&self) -> &[Reason] {
+        match self {
+            Verdict::Pass => &[],
+            Verdict::Fail(reasons) | Verdict::Inconclusive(reasons) => reasons,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.check, self.what)
+    }
+}
+
+/// What the checks found so far.
+#[derive(Debug, Default)]
+struct Findings {
+    failures: Vec<Reason>,
+    doubts: Vec<Reason>,
+}
+
+impl Findings {
+    fn fail(&mut self, check: &str, what: impl Into<String>) {
+        add(&mut self.failures, check, what.into());
+    }
+
+    fn doubt(&mut self, check: &str, what: impl Into<String>) {
+        add(&mut self.doubts, check, what.into());
+    }
+
+    /// Fails with the first few of many, and the number of the others.
+    fn fail_each(&mut self, check: &str, all: Vec<String>) {
+        let others = all.len().saturating_sub(REASONS_MAX);
+        for what in all.into_iter().take(REASONS_MAX) {
+            self.fail(check, what);
+        }
+        if others > 0 {
+            self.fail(check, format!("and {others} more"));
+        }
+    }
+
+    fn verdict(self) -> Verdict {
+        match (self.failures.is_empty(), self.doubts.is_empty()) {
+            (false, _) => Verdict::Fail(self.failures),
+            (true, false) => Verdict::Inconclusive(self.doubts),
+            (true, true) => Verdict::Pass,
+        }
+    }
+}
+
+fn add(reasons: &mut Vec<Reason>, check: &str, what: String) {
+    let check = check.to_owned();
+    reasons.push(Reason { check, what });
+}
+
+/// Judges a run. `again` is the trace of a second run of the same plan, where there was one.
+pub fn judge(
+    plan: &Plan,
+    system: &System,
+    trace: &Trace,
+    ended: &Ended,
+    again: Option<&Trace>,
+) -> Verdict {
+    let mut findings = Findings::default();
+    let history = History::new(plan, trace);
+    stopped::check(trace, &mut findings);
+    for (name, holds) in system.invariants() {
+        findings.fail_each(name, holds(trace));
+    }
+    match ended {
+        Ended::Finished => {
+            if plan.checks.answered {
+                answered::check(plan, trace, &history, &mut findings);
+            }
+            converged::check(plan, &history, &mut findings);
+            share::check(plan, &history, &mut findings);
+            let has_invariants = !system.invariants().is_empty();
+            vacuity::check(plan, trace, &history, has_invariants, &mut findings);
+        }
+        cut_short => findings.doubt("finished", why_cut_short(cut_short)),
+    }
+    if let Some(difference) = again.and_then(|again| trace.first_difference(again)) {
+        let what = format!("two runs of the plan differ: {difference}");
+        findings.fail("replayed", what);
+    }
+    findings.verdict()
+}
+
+fn why_cut_short(ended: &Ended) -> String {
+    let seconds = |at_us: &u64| *at_us as f64 / 1e6;
+    match ended {
+        Ended::Finished => "it finished".to_owned(),
+        Ended::TooSlow { at_us } => format!(
+            "the run reached {:.3} s in {} s of this machine's time, the most it may take: \
+             shorten it or take fewer nodes",
+            seconds(at_us),
+            crate::engine::WALL_MAX.as_secs()
+        ),
+        Ended::TooMuch { at_us } => format!(
+            "the run recorded {} events by {:.3} s, the most it may: does something loop without \
+             waiting?",
+            crate::record::EVENTS_MAX,
+            seconds(at_us)
+        ),
+        Ended::Panicked { at_us, message } => {
+            format!("the engine panicked at {:.3} s: {message}", seconds(at_us))
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The command line, over any systems: `run`, `replay`, `plan`, `check`, `systems`.
+
+mod files;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::check::Verdict;
+use crate::engine::{self, Engine};
+use crate::plan::Plan;
+use crate::replay::{replay, to_save};
+use crate::report::Report;
+use crate::run::{Run, run};
+use crate::scenario::Scenario;
+use crate::system::Systems;
+use files::Output;
+
+/// Runs services inside a seeded simulated cluster that fails on command.
+///
+/// Exit code: 0 pass, 1 fail, 2 inconclusive, refused or wrong input.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs a scenario with a seed, and reports
+    Run {
+        /// The scenario file
+        scenario: String,
+        /// The seed, 0 to 2^64 - 1: it makes every choice
+        #[arg(long, value_parser = seed)]
+        seed: u64,
+        /// The engine
+        #[arg(long, default_value = engine::NAMES[0])]
+        engine: String,
+        /// Saves the plan and the run's digest, for `replay`
+        #[arg(long, value_name = "FILE")]
+        save: Option<String>,
+        /// Writes every event as JSON lines
+        #[arg(long, value_name = "FILE")]
+        trace: Option<String>,
+    },
+    /// Runs a saved plan again, and compares digests
+    Replay {
+        /// The plan file
+        plan: String,
+        /// The engine; by default the one that saved the plan
+        #[arg(long)]
+        engine: Option<String>,
+        /// Writes every event as JSON lines
+        #[arg(long, value_name = "FILE")]
+        trace: Option<String>,
+    },
+    /// Prints the plan of a scenario and a seed, without running it
+    Plan {
+        /// The scenario file
+        scenario: String,
+        /// The seed, 0 to 2^64 - 1
+        #[arg(long, value_parser = seed)]
+        seed: u64,
+    },
+    /// Checks scenario files, without running them
+    Check {
+        /// The scenario files
+        #[arg(required = true)]
+        scenarios: Vec<String>,
+    },
+    /// Lists the registered systems
+    Systems,
+}
+
+/// What is passed through to where it is shown: what went wrong before or beside a run.
+type Problem = String;
+
+const PASS: u8 = 0;
+const FAIL: u8 = 1;
+const REFUSED: u8 = 2;
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// Runs the command line of this process over the systems.
+pub fn main(systems: &Systems) -> ExitCode {
+    let program = files::program();
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    ExitCode::from(execute(
+        std::env::args_os(),
+        systems,
+        &program,
+        &mut out,
+        &mut err,
+    ))
+}
+
+/// Runs a command line: its exit code. `program` begins the commands that it prints.
+pub fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    systems: &Systems,
+    program: &str,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let is_asked_for = error.exit_code() == 0;
+            let to: &mut dyn Write = if is_asked_for { out } else { err };
+            // Nothing is left to do for a reader that has gone.
+            let _ = write!(to, "{error}");
+            return if is_asked_for { PASS } else { REFUSED };
+        }
+    };
+    let shell = Shell { systems, program };
+    match shell.perform(arguments.verb, out) {
+        Ok(code) => code,
+        Err(problem) => {
+            let _ = writeln!(err, "{problem}");
+            REFUSED
+        }
+    }
+}
+
+struct Shell<'a> {
+    systems: &'a Systems,
+    program: &'a str,
+}
+
+impl Shell<'_> {
+    fn perform(&self, verb: Verb, out: &mut dyn Write) -> Result<u8, Problem> {
+        match verb {
+            Verb::Run {
+                scenario,
+                seed,
+                engine,
+                save,
+                trace,
+            } => self.run(&scenario, seed, &engine, [save, trace], out),
+            Verb::Replay {
+                plan,
+                engine,
+                trace,
+            } => self.replay(&plan, engine, trace, out),
+            Verb::Plan { scenario, seed } => {
+                let text = self.plan(&scenario, seed)?.to_text();
+                files::print(out, &text)?;
+                Ok(PASS)
+            }
+            Verb::Check { scenarios } => self.check(&scenarios, out),
+            Verb::Systems => self.list(out),
+        }
+    }
+
+    fn plan(&self, file: &str, seed: u64) -> Result<Plan, Problem> {
+        let text = files::read(file)?;
+        let scenario = Scenario::parse(file, &text, &self.systems.catalogue());
+        let scenario = scenario.map_err(|problems| problems.to_string())?;
+        Plan::new(&scenario, seed).map_err(|error| format!("{file}, seed {seed}: {error}"))
+    }
+
+    fn run(
+        &self,
+        file: &str,
+        seed: u64,
+        engine: &str,
+        [save, trace]: [Option<String>; 2],
+        out: &mut dyn Write,
+    ) -> Result<u8, Problem> {
+        let plan = self.plan(file, seed)?;
+        let engine = engine_of(engine)?;
+        let (mut save, mut trace) = (Output::open(save)?, Output::open(trace)?);
+        let run = run(&plan, self.systems, &*engine).map_err(|error| error.to_string())?;
+        if let Some(save) = &mut save {
+            save.write(|out| out.write_all(to_save(&run).to_text().as_bytes()))?;
+        }
+        if let Some(trace) = &mut trace {
+            trace.write(|out| run.outcome.trace.write(out))?;
+        }
+        let program = self.program;
+        let name = engine.name();
+        let command = match name == engine::NAMES[0] {
+            true => format!("{program} run {file} --seed {seed}"),
+            false => format!("{program} run {file} --seed {seed} --engine {name}"),
+        };
+        show(&run, command, out)
+    }
+
+    fn replay(
+        &self,
+        file: &str,
+        engine: Option<String>,
+        trace: Option<String>,
+        out: &mut dyn Write,
+    ) -> Result<u8, Problem> {
+        let text = files::read(file)?;
+        let plan = Plan::from_text(&text).map_err(|error| format!("{file} {error}"))?;
+        let saved_by = plan.recorded.as_ref().map(|recorded| &recorded.engine);
+        let name = engine.or(saved_by.cloned());
+        let engine = engine_of(name.as_deref().unwrap_or(engine::NAMES[0]))?;
+        let mut trace = Output::open(trace)?;
+        let run = replay(&plan, self.systems, &*engine).map_err(|error| error.to_string())?;
+        if let Some(trace) = &mut trace {
+            trace.write(|out| run.outcome.trace.write(out))?;
+        }
+        let digest = run.outcome.trace.digest();
+        let compared = match &plan.recorded {
+            Some(recorded) if recorded.engine != run.engine => {
+                format!("saved by {}, whose digests are its own", recorded.engine)
+            }
+            Some(recorded) if recorded.trace == digest => "the digest is the saved one".to_owned(),
+            Some(_) => "the digest is NOT the saved one".to_owned(),
+            None => "no run saved the plan: there is no digest to compare".to_owned(),
+        };
+        files::print(out, &format!("replay of {file}: {compared}\n\n"))?;
+        show(&run, format!("{} replay {file}", self.program), out)
+    }
+
+    fn check(&self, files: &[String], out: &mut dyn Write) -> Result<u8, Problem> {
+        let mut wrong = Vec::new();
+        for file in files {
+            let text = files::read(file);
+            let scenario = text.and_then(|text| {
+                Scenario::parse(file, &text, &self.systems.catalogue())
+                    .map_err(|problems| problems.to_string())
+            });
+            match scenario {
+                Ok(_) => files::print(out, &format!("{file}: right\n"))?,
+                Err(problem) => wrong.push(problem),
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(PASS),
+            false => Err(wrong.join("\n\n")),
+        }
+    }
+
+    fn list(&self, out: &mut dyn Write) -> Result<u8, Problem> {
+        for system in self.systems.iter() {
+            let roles: Vec<&str> = system.role_names().collect();
+            let operations: Vec<&str> = system.operation_names().collect();
+            let invariants = system.invariants().iter();
+            let invariants: Vec<&str> = invariants.map(|(name, _)| name.as_str()).collect();
+            let text = format!(
+                "{}\n  roles       {}\n  operations  {}\n  invariants  {}\n",
+                system.name(),
+                roles.join(", "),
+                operations.join(", "),
+                invariants.join("; ")
+            );
+            files::print(out, &text)?;
+        }
+        Ok(PASS)
+    }
+}
+
+fn engine_of(name: &str) -> Result<Box<dyn Engine>, Problem> {
+    let known = || engine::NAMES.join(", ");
+    engine::by_name(name)
+        .ok_or_else(|| format!("there is no engine \"{name}\"; there are: {}", known()))
+}
+
+fn show(run: &Run, command: String, out: &mut dyn Write) -> Result<u8, Problem> {
+    let report = Report::new(run, command);
+    report
+        .write_text(out)
+        .map_err(|error| format!("the report cannot be written: {error}"))?;
+    Ok(match run.verdict {
+        Verdict::Pass => PASS,
+        Verdict::Fail(_) => FAIL,
+        Verdict::Inconclusive(_) => REFUSED,
+    })
+}
+
+/// Runs a scenario file with a seed, for a test: one line.
+///
+/// A file that is not found where the test runs is looked for in the directories above, so that
+/// the tests of a workspace's packages find the scenarios at its top.
+///
+/// # Panics
+///
+/// With the report, when the run does not pass or cannot be made.
+pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
+    let shell = Shell {
+        systems,
+        program: "nitro-sim",
+    };
+    let file = files::find_above(file);
+    let plan = shell
+        .plan(&file, seed)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let engine = engine::by_name(engine::NAMES[0]).expect("the default engine is there");
+    let run = run(&plan, systems, &*engine).unwrap_or_else(|error| panic!("{error}"));
+    if run.verdict != Verdict::Pass {
+        let mut text = Vec::new();
+        let report = Report::new(&run, files::test_command());
+        report
+            .write_text(&mut text)
+            .expect("a text takes what is written to it");
+        panic!("{}", String::from_utf8_lossy(&text));
+    }
+}

@@ -1,0 +1,83 @@
+//! The files that the command line reads and writes, and the names it goes by.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use super::Problem;
+
+/// The text of a file.
+pub(super) fn read(file: &str) -> Result<String, Problem> {
+    std::fs::read_to_string(file).map_err(|error| format!("{file} cannot be read: {error}"))
+}
+
+/// Prints a text.
+pub(super) fn print(out: &mut dyn Write, text: &str) -> Result<(), Problem> {
+    out.write_all(text.as_bytes())
+        .map_err(|error| format!("the output cannot be written: {error}"))
+}
+
+/// A file to be written after the run, opened before it, so that a run is not made in vain.
+pub(super) struct Output {
+    name: String,
+    file: std::fs::File,
+}
+
+impl Output {
+    pub(super) fn open(name: Option<String>) -> Result<Option<Self>, Problem> {
+        let Some(name) = name else { return Ok(None) };
+        let mut options = OpenOptions::new();
+        // What is there stays until there is something to replace it with.
+        options.write(true).create(true).truncate(false);
+        match options.open(&name) {
+            Ok(file) => Ok(Some(Self { name, file })),
+            Err(error) => Err(format!("{name} cannot be written: {error}")),
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(), Problem> {
+        let written = self.file.set_len(0).and_then(|()| {
+            let mut out = BufWriter::new(&self.file);
+            write(&mut out)?;
+            out.flush()
+        });
+        let name = &self.name;
+        written.map_err(|error| format!("{name} cannot be written: {error}"))
+    }
+}
+
+/// What begins a command that repeats this one.
+pub(super) fn program() -> String {
+    if let Ok(package) = std::env::var("CARGO_PKG_NAME") {
+        return format!("cargo run --release -p {package} --");
+    }
+    let own = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&own).file_name();
+    name.map_or_else(
+        || "nitro-sim".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// The command that repeats the test that runs on this thread.
+pub(super) fn test_command() -> String {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    match std::env::var("CARGO_PKG_NAME") {
+        Ok(package) => format!("cargo test -p {package} {test}"),
+        Err(_) => format!("cargo test {test}"),
+    }
+}
+
+/// The file in this directory or the nearest above that has it; as it is where none has.
+pub(super) fn find_above(file: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here
+        .ancestors()
+        .map(|above| above.join(file))
+        .find(|path| path.exists());
+    found.map_or_else(|| file.to_owned(), |path| path.display().to_string())
+}

@@ -1,0 +1,121 @@
+//! What makes a trace of a plan. An engine that cannot do what a plan asks refuses before the
+//! run, by name.
+
+pub mod turmoil;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::system::System;
+use crate::trace::Trace;
+
+/// The longest a run may take of this machine's time. Past it the run ends without a verdict.
+pub const WALL_MAX: Duration = Duration::from_secs(600);
+
+/// Runs plans.
+pub trait Engine {
+    /// Its name, as the command line takes it.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can do this.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and which engine can.
+    fn supports(&self, fault: &Fault) -> Result<(), String>;
+
+    /// Runs a plan whose every fault it supports.
+    fn run(&self, plan: &Plan, system: &System) -> Outcome;
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What happened.
+    pub trace: Trace,
+    /// How it ended.
+    pub ended: Ended,
+    /// How long it took of this machine's time. For the eyes only: it is in no trace.
+    pub wall: Duration,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// At its planned end.
+    Finished,
+    /// Before its end, after [`WALL_MAX`].
+    TooSlow {
+        /// The virtual time reached, in microseconds.
+        at_us: u64,
+    },
+    /// Before its end, because it recorded as much as a run may.
+    TooMuch {
+        /// The virtual time reached, in microseconds.
+        at_us: u64,
+    },
+    /// The engine itself panicked.
+    Panicked {
+        /// The virtual time reached, in microseconds.
+        at_us: u64,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// What an engine cannot do of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The engine's name.
+    pub engine: String,
+    /// Each fault by its id, with why it is refused.
+    pub reasons: Vec<(String, String)>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the engine {} refuses the plan:", self.engine)?;
+        for (fault, why) in &self.reasons {
+            write!(f, "\n    {fault}: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether an engine can do all that a plan asks.
+///
+/// # Errors
+///
+/// All that it cannot do.
+pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for fault in &plan.faults {
+        if let Err(why) = engine.supports(&fault.fault)
+            && reasons.iter().all(|(id, _)| *id != fault.id)
+        {
+            reasons.push((fault.id.clone(), why));
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal {
+        engine: engine.name().to_owned(),
+        reasons,
+    })
+}
+
+/// The engines by name; the first is the default.
+pub const NAMES: [&str; 1] = ["turmoil"];
+
+/// The engine of a name.
+pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
+    match name {
+        "turmoil" => Some(Box::new(turmoil::Turmoil)),
+        _ => None,
+    }
+}

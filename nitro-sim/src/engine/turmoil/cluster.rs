@@ -1,0 +1,263 @@
+//! The nodes of a run and what is done to them, tick by tick.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use nitro::time::Instant;
+use serde_json::Value;
+
+use super::clock::EPOCH_UNIX_SECONDS;
+use super::launch::{Launch, Life};
+use crate::fault::{Fault, Phase, PlannedFault};
+use crate::machine::Machines;
+use crate::network::Links;
+use crate::operation::TOLERANCE;
+use crate::plan::Plan;
+use crate::record::Recorder;
+use crate::system::System;
+use crate::trace::{EventKind, OperationOutcome, Trace};
+
+/// One step of virtual time: what tokio's timers can tell apart.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How many segments of a stream, and how many streams to be accepted, may wait. Turmoil panics
+/// above the latter.
+const TCP_CAPACITY: usize = 1024;
+
+/// How many datagrams may wait at a socket.
+const UDP_CAPACITY: usize = 1024;
+
+/// How long the run goes on after its planned end, so that an operation that is late by more than
+/// the tolerance is seen to be.
+const AFTERMATH: Duration = TOLERANCE.saturating_add(Duration::from_millis(5));
+
+/// A cluster on turmoil.
+pub(super) struct Cluster<'p> {
+    sim: turmoil::Sim<'static>,
+    plan: &'p Plan,
+    launches: Vec<Arc<Launch>>,
+    links: Links,
+    recorder: Recorder,
+    next_fault: usize,
+}
+
+impl<'p> Cluster<'p> {
+    /// The cluster of a plan, with its nodes about to start.
+    pub(super) fn new(plan: &'p Plan, system: &System, recorder: Recorder) -> Self {
+        let sim = builder(plan).build();
+        let name = |node: &crate::plan::PlannedNode| -> Arc<str> { node.name.as_str().into() };
+        let names: Vec<Arc<str>> = plan.nodes.iter().map(name).collect();
+        let address = |name: &Arc<str>| (Arc::clone(name), sim.lookup(&**name));
+        let nodes: Vec<(Arc<str>, IpAddr)> = names.iter().map(address).collect();
+        let latency_min = Duration::from_micros(plan.network.latency_us[0]).max(TICK);
+        let links = Links::new(
+            plan.seed,
+            &nodes,
+            plan.network.loss,
+            latency_min,
+            recorder.clone(),
+        );
+        let machines = Machines::new(plan.seed, &names, links.clone(), recorder.clone());
+        let machines = Arc::new(machines);
+        let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
+        let mut cluster = Self {
+            sim,
+            plan,
+            launches,
+            links,
+            recorder,
+            next_fault: 0,
+        };
+        for launch in cluster.launches.clone() {
+            let begun = Arc::clone(&launch);
+            cluster.sim.host(&*launch.name, move || begun.begin());
+            cluster.record_start(&launch);
+        }
+        cluster
+    }
+
+    /// The virtual time in microseconds.
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.sim.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::ORIGIN + self.sim.elapsed()
+    }
+
+    /// Whether the planned end has come.
+    pub(super) fn is_over(&self) -> bool {
+        self.sim.elapsed() >= Duration::from_millis(self.plan.duration_ms) + AFTERMATH
+    }
+
+    /// Does what is due, then lets every node run for a tick.
+    pub(super) fn tick(&mut self) -> Result<(), String> {
+        while let Some(due) = self.plan.faults.get(self.next_fault)
+            && due.at_ms * 1000 <= self.now_us()
+        {
+            self.next_fault += 1;
+            self.apply(due);
+        }
+        self.sim.step().map_err(|error| error.to_string())?;
+        for launch in self.launches.clone() {
+            if std::mem::take(&mut launch.life().is_over) {
+                // The process has ended: its sockets close, and its machine answers that nobody
+                // listens.
+                self.links.stop(launch.number);
+                launch.life().death.set(self.now());
+                self.sim.crash(&*launch.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the run.
+    pub(super) fn finish(self) -> Trace {
+        let at_us = self.now_us();
+        for operation in &self.plan.operations {
+            if !self.recorder.is_settled(operation.id) {
+                let kind = EventKind::Outcome {
+                    operation: operation.id,
+                    outcome: OperationOutcome::Skipped,
+                };
+                self.recorder.unsilence(&operation.node);
+                self.recorder.record(at_us, Some(&operation.node), kind);
+            }
+        }
+        let ids = self.plan.fault_ids();
+        let trace = self.recorder.finish(at_us, ids.into_iter());
+        // What the nodes do while they are dropped is after the end: the trace is a copy.
+        for launch in &self.launches {
+            launch.life().death.set(self.now());
+        }
+        trace
+    }
+
+    fn apply(&mut self, planned: &PlannedFault) {
+        let (id, phase) = (planned.id.as_str(), planned.phase);
+        let kind = EventKind::Fault {
+            fault: id.to_owned(),
+            phase,
+            what: planned.fault.to_string(),
+        };
+        self.recorder.record(self.now_us(), None, kind);
+        let node = planned.fault.node();
+        let node = node.and_then(|name| self.launches.iter().find(|node| &*node.name == name));
+        let node = node.map(Arc::clone);
+        match (&planned.fault, phase, node) {
+            (Fault::Crash { .. }, Phase::Begin, Some(node)) => self.crash(&node, id),
+            (Fault::Crash { .. }, Phase::End, Some(node)) => self.start(&node),
+            (Fault::Restart { .. }, _, Some(node)) => {
+                self.crash(&node, id);
+                self.start(&node);
+                self.recorder.touch(id);
+            }
+            (Fault::Heal, ..) => self.touch_if(id, self.links.heal()),
+            (Fault::Release, ..) => self.touch_if(id, self.links.release()),
+            (fault, Phase::Begin, _) => self.links.begin(id, fault),
+            (_, Phase::End, _) => self.links.end(id),
+        }
+    }
+
+    fn touch_if(&self, fault: &str, is_touched: bool) {
+        if is_touched {
+            self.recorder.touch(fault);
+        }
+    }
+
+    /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
+    /// that nothing that its sockets do while they are dropped is seen.
+    fn crash(&mut self, node: &Launch, fault: &str) {
+        if !self.links.is_up(node.number) {
+            return;
+        }
+        let (at, at_us) = (self.now(), self.now_us());
+        self.recorder
+            .record(at_us, Some(&node.name), EventKind::NodeCrashed);
+        self.recorder.silence(at_us, &node.name);
+        self.recorder.touch(fault);
+        self.links.crash(node.number, at, fault);
+        node.life().death.set(at);
+        self.sim.crash(&*node.name);
+    }
+
+    fn start(&mut self, node: &Launch) {
+        if self.links.is_up(node.number) {
+            return;
+        }
+        self.recorder.unsilence(&node.name);
+        self.sim.bounce(&*node.name);
+        self.record_start(node);
+    }
+
+    fn record_start(&self, node: &Launch) {
+        let incarnation = self.links.incarnation(node.number);
+        let kind = EventKind::NodeStarted { incarnation };
+        self.recorder.record(self.now_us(), Some(&node.name), kind);
+    }
+}
+
+fn builder(plan: &Plan) -> turmoil::Builder {
+    let mut builder = turmoil::Builder::new();
+    let [least, most] = plan.network.latency_us;
+    builder
+        .rng_seed(plan.seed)
+        .epoch(UNIX_EPOCH + Duration::from_secs(EPOCH_UNIX_SECONDS))
+        .tick_duration(TICK)
+        .simulation_duration(Duration::from_millis(plan.duration_ms) + AFTERMATH)
+        .min_message_latency(Duration::from_micros(least))
+        .max_message_latency(Duration::from_micros(most))
+        .fail_rate(0.0)
+        .repair_rate(1.0)
+        .ip_version(turmoil::IpVersion::V4)
+        .ephemeral_ports(49152..=65535)
+        .tcp_capacity(TCP_CAPACITY)
+        .udp_capacity(UDP_CAPACITY);
+    builder
+}
+
+fn launches(
+    plan: &Plan,
+    system: &System,
+    nodes: &[(Arc<str>, IpAddr)],
+    machines: &Arc<Machines>,
+    links: &Links,
+    recorder: &Recorder,
+) -> Vec<Arc<Launch>> {
+    let mut peers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let parameters: BTreeMap<String, Value> = plan
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), serde_json::json!(value)))
+        .collect();
+    for node in &plan.nodes {
+        let names = peers.entry(node.role.clone()).or_default();
+        names.push(node.name.clone());
+    }
+    let launch = |(number, (name, address)): (usize, &(Arc<str>, IpAddr))| {
+        let role_name = plan.nodes[number].role.clone();
+        let role = system.find_role(&role_name);
+        let is_own = |other: &&crate::operation::PlannedOperation| other.node == **name;
+        Arc::new(Launch {
+            name: Arc::clone(name),
+            number,
+            address: *address,
+            role: Arc::clone(role.expect("a plan's roles are its system's")),
+            index: peers[&role_name]
+                .iter()
+                .position(|n| *n == **name)
+                .unwrap_or(0),
+            role_name,
+            peers: peers.clone(),
+            parameters: parameters.clone(),
+            operations: plan.operations.iter().filter(is_own).cloned().collect(),
+            machines: Arc::clone(machines),
+            links: links.clone(),
+            recorder: recorder.clone(),
+            life: Mutex::new(Life::new()),
+        })
+    };
+    nodes.iter().enumerate().map(launch).collect()
+}

@@ -1,0 +1,302 @@
+//! The engine as a role sees it: time, tasks, files, logs, crashes, and the same trace again.
+
+mod datagrams;
+mod streams;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nitro::error::Error;
+use nitro::host::disk::Open;
+use nitro::time::Instant;
+use serde_json::Value;
+
+use super::Turmoil;
+use crate::builtin::echo;
+use crate::check::Verdict;
+use crate::engine::{Engine, Outcome, accepts};
+use crate::plan::Plan;
+use crate::run::run;
+use crate::scenario::Scenario;
+use crate::system::{Node, System, Systems};
+use crate::trace::{EventKind, LogLevel, Trace};
+
+/// A scenario of one server and one client, with what is added at its end.
+pub(super) fn duo(duration_s: u32, added: &str) -> String {
+    format!(
+        "name = \"duo\"\nsystem = \"test\"\nduration_s = {duration_s}\n\
+         [nodes]\nserver = 1\nclient = 1\n[network]\nlatency_ms = 2\n{added}"
+    )
+}
+
+pub(super) fn plan(text: &str, seed: u64, system: &System) -> Plan {
+    let systems = Systems::new([system.clone()]);
+    let scenario = Scenario::parse("test.toml", text, &systems.catalogue());
+    Plan::new(&scenario.unwrap_or_else(|error| panic!("{error}")), seed).unwrap()
+}
+
+pub(super) fn outcome(text: &str, system: &System) -> Outcome {
+    Turmoil.run(&plan(text, 1, system), system)
+}
+
+pub(super) fn ms(ms: u64) -> Instant {
+    Instant::ORIGIN + Duration::from_millis(ms)
+}
+
+/// What was noted under a name, with the millisecond it was noted at.
+pub(super) fn noted(trace: &Trace, name: &str) -> Vec<(u64, Value)> {
+    let notes = trace.notes(name);
+    notes
+        .map(|(event, value)| (event.at_us / 1000, value.clone()))
+        .collect()
+}
+
+fn lone(
+    role: impl Fn(Node) -> futures_util::future::BoxFuture<'static, nitro::Result<()>>
+    + Send
+    + Sync
+    + 'static,
+) -> System {
+    System::new("test")
+        .role("server", role)
+        .role("client", |_| std::future::pending())
+}
+
+const CRASH: &str = "[[fault]]\nkind = \"crash\"\nnode = \"server-1\"\nat_s = 2\n\
+                     restart_after_s = 1\n";
+
+const ECHO: &str = include_str!("../../../../scenarios/echo_crash.toml");
+
+#[test]
+fn one_seed_gives_one_digest_in_ten_runs_and_other_seeds_others() {
+    let system = echo::system();
+    let digest = |seed| {
+        Turmoil
+            .run(&plan(ECHO, seed, &system), &system)
+            .trace
+            .digest()
+    };
+    let first = digest(7);
+    assert!((0..9).all(|_| digest(7) == first));
+    let mut others: Vec<String> = (100..120).map(digest).collect();
+    others.push(first);
+    others.sort();
+    others.dedup();
+    assert_eq!(others.len(), 21);
+}
+
+#[test]
+fn two_runs_beside_each_other_in_one_process_do_not_disturb_each_other() {
+    let alone = Turmoil.run(&plan(ECHO, 3, &echo::system()), &echo::system());
+    let digests: Vec<String> = std::thread::scope(|scope| {
+        let run = || Turmoil.run(&plan(ECHO, 3, &echo::system()), &echo::system());
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(run)).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().unwrap());
+        ended.map(|outcome| outcome.trace.digest()).collect()
+    });
+    assert_eq!(digests, [alone.trace.digest(), alone.trace.digest()]);
+}
+
+#[test]
+fn time_is_virtual_and_timers_fire_to_the_millisecond() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let clock = &node.host().clock;
+            for gap in [1, 7, 250, 3_000] {
+                let before = clock.now();
+                clock.sleep(Duration::from_millis(gap)).await;
+                node.note("late", (clock.now().since(before).as_millis() as u64) - gap);
+            }
+            node.note("wall", clock.wall().as_unix_seconds());
+            std::future::pending().await
+        })
+    });
+    let trace = outcome(&duo(600, ""), &system).trace;
+    let late = noted(&trace, "late");
+    assert_eq!(late.len(), 4);
+    assert!(
+        late.iter().all(|(_, late)| *late == Value::from(0)),
+        "{late:?}"
+    );
+    assert_eq!(noted(&trace, "wall"), [(3258, Value::from(1_767_225_603))]);
+}
+
+#[test]
+fn a_crash_keeps_the_disk_and_nothing_else() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let path = std::path::Path::new("count");
+            let file = node.host().disk.open(path, Open::OrCreate)?;
+            node.note("found", file.length()?);
+            node.note("drawn", node.host().entropy.next_u64() >> 12);
+            node.note("life", node.incarnation());
+            file.write_at(file.length()?, b"x")?;
+            node.host().clock.sleep_until(ms(2_500)).await;
+            node.note("survived", true);
+            std::future::pending().await
+        })
+    });
+    let trace = outcome(&duo(5, CRASH), &system).trace;
+    let values = |name| noted(&trace, name).into_iter().map(|(_, value)| value);
+    assert!(values("found").eq([0, 1].map(Value::from)));
+    assert!(values("life").eq([1, 2].map(Value::from)));
+    assert_eq!(values("survived").count(), 1);
+    assert_eq!(noted(&trace, "survived")[0].0, 3000);
+    let drawn: Vec<Value> = values("drawn").collect();
+    assert_ne!(drawn[0], drawn[1]);
+}
+
+#[test]
+fn a_log_line_is_in_the_trace_with_its_node_and_virtual_time() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            node.host().clock.sleep_until(ms(1_234)).await;
+            tracing::warn!(answer = 42, "so long");
+            tracing::debug!("not worth a line");
+            Ok(())
+        })
+    });
+    let trace = outcome(&duo(2, ""), &system).trace;
+    let mut logs = trace.events().iter().filter_map(|event| match &event.kind {
+        EventKind::Log { level, message, .. } => Some((event, *level, message.as_str())),
+        _ => None,
+    });
+    let (event, level, message) = logs.next().unwrap();
+    assert_eq!(
+        (event.at_us, event.node.as_deref()),
+        (1_234_000, Some("server-1"))
+    );
+    assert_eq!((level, message), (LogLevel::Warn, "so long answer=42"));
+    assert!(logs.next().is_none());
+}
+
+fn verdict(text: &str, system: System) -> Verdict {
+    let plan = plan(text, 1, &system);
+    run(&plan, &Systems::new([system]), &Turmoil)
+        .unwrap()
+        .verdict
+}
+
+fn reason(verdict: &Verdict) -> String {
+    verdict.reasons()[0].to_string()
+}
+
+#[test]
+fn a_role_that_fails_or_panics_fails_the_run_by_node_and_time() {
+    let failing = lone(|node| {
+        Box::pin(async move {
+            node.host().clock.sleep_until(ms(1_500)).await;
+            Err(Error::data_loss("the disk is gone"))
+        })
+    });
+    let failed = verdict(&duo(2, ""), failing);
+    let expected = "node stopped: server-1 at 1.500 s: data loss: the disk is gone";
+    assert_eq!(reason(&failed), expected);
+    let panicking = lone(|_| Box::pin(async { panic!("no more") }));
+    let panicked = verdict(&duo(2, ""), panicking);
+    assert_eq!(
+        reason(&panicked),
+        "node stopped: server-1 at 0.000 s: panicked: no more"
+    );
+}
+
+#[test]
+fn a_task_that_panics_fails_the_run_by_its_name() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let task = node
+                .host()
+                .tasks
+                .spawn("sweep", Box::pin(async { panic!("oops") }));
+            let ended = task.join().await;
+            assert_eq!(
+                ended,
+                nitro::host::tasks::Ended::Panicked("oops".to_owned())
+            );
+            std::future::pending().await
+        })
+    });
+    let verdict = verdict(&duo(1, ""), system);
+    assert_eq!(
+        reason(&verdict),
+        "task panicked: server-1 at 0.000 s, task sweep: oops"
+    );
+}
+
+#[test]
+fn a_node_that_is_down_is_not_blamed_for_dying() {
+    struct Shout(Node);
+    impl Drop for Shout {
+        fn drop(&mut self) {
+            self.0.note("dropped", self.0.host().clock.now().as_nanos());
+        }
+    }
+    let system = lone(|node| {
+        Box::pin(async move {
+            let _shout = Shout(node);
+            std::future::pending().await
+        })
+    });
+    let trace = outcome(&duo(5, CRASH), &system).trace;
+    assert!(noted(&trace, "dropped").is_empty());
+}
+
+#[test]
+fn what_turmoil_cannot_do_is_refused_by_name_before_the_run() {
+    let ran = Arc::new(Mutex::new(false));
+    let has_run = Arc::clone(&ran);
+    let system = lone(move |_| {
+        *has_run.lock().unwrap() = true;
+        Box::pin(std::future::pending())
+    });
+    let faults = "[[fault]]\nkind = \"slow\"\nnode = \"server-1\"\nfactor = 3\nat_s = 1\n\
+                  [[fault]]\nkind = \"clock_drift\"\nname = \"drift\"\nnode = \"client-1\"\n\
+                  parts_per_million = 50\nat_s = 1\n";
+    let plan = plan(&duo(5, faults), 1, &system);
+    let refusal = accepts(&Turmoil, &plan).unwrap_err();
+    insta::assert_snapshot!(refusal.to_string(), @r"
+    the engine turmoil refuses the plan:
+        fault-1: turmoil cannot slow a node down (slow); no engine of this version can
+        drift: turmoil has one clock for all nodes (clock_drift); no engine of this version can
+    ");
+    assert!(run(&plan, &Systems::new([system]), &Turmoil).is_err());
+    assert!(!*ran.lock().unwrap());
+}
+
+#[test]
+fn code_that_does_not_run_the_same_twice_is_told_with_both_sides() {
+    let count = Arc::new(Mutex::new(0));
+    let system = lone(move |node| {
+        let count = Arc::clone(&count);
+        Box::pin(async move {
+            *count.lock().unwrap() += 1;
+            node.note("run", *count.lock().unwrap());
+            std::future::pending().await
+        })
+    });
+    let verdict = verdict(&duo(1, ""), system);
+    insta::assert_snapshot!(reason(&verdict), @r#"
+    replayed: two runs of the plan differ: event 2 differs
+        one:   {"at_us":0,"node":"server-1","event":"note","name":"run","value":1}
+        other: {"at_us":0,"node":"server-1","event":"note","name":"run","value":2}
+    "#);
+}
+
+#[test]
+fn a_loop_without_delay_ends_inconclusive() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            loop {
+                node.note("again", true);
+                // A pause of no time at all lets the engine look at the run.
+                for _ in 0..1000 {
+                    node.note("and again", true);
+                }
+                node.host().clock.sleep(Duration::from_millis(1)).await;
+            }
+        })
+    });
+    let verdict = verdict(&duo(10, ""), system);
+    assert_eq!(verdict.word(), "inconclusive");
+    assert!(reason(&verdict).contains("without waiting"), "{verdict:?}");
+}

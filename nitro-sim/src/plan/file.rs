@@ -1,0 +1,146 @@
+//! A plan as a file: TOML with one line an operation, and a seal by which a cut or edited file
+//! is known.
+
+use std::fmt;
+use std::fmt::Write;
+
+use serde::Serialize;
+use toml::ser::ValueSerializer;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{FORMAT, Plan};
+
+/// What a seal says in a file that was edited on purpose.
+const EDITED: &str = "edited";
+
+const SEAL: &str = "\n[seal]\n";
+
+/// Why a plan file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanFileError {
+    /// It does not begin as a plan does.
+    NotAPlan,
+    /// It is of another version, which is given.
+    Format(String),
+    /// It ends before its seal.
+    Truncated,
+    /// It is not what its seal says.
+    Edited,
+    /// It does not hold a plan: what the parser says.
+    Wrong(String),
+}
+
+impl fmt::Display for PlanFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlanFileError::NotAPlan => f.write_str(
+                "is not a plan: a plan's first line is \"format = 1\"; \
+                 `plan SCENARIO --seed N` makes one of a scenario",
+            ),
+            PlanFileError::Format(found) => write!(
+                f,
+                "is a plan of format {found}; this program reads format {FORMAT}: make it anew \
+                 from its scenario and seed"
+            ),
+            PlanFileError::Truncated => {
+                f.write_str("ends before its [seal]: it has been cut, save it anew")
+            }
+            PlanFileError::Edited => write!(
+                f,
+                "has been edited: to run it as it is, write digest = \"{EDITED}\" under [seal]"
+            ),
+            PlanFileError::Wrong(what) => write!(f, "does not hold a plan: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanFileError {}
+
+impl Plan {
+    /// The plan as the text of a file.
+    pub fn to_text(&self) -> String {
+        let body = self.body();
+        let digest = digest(&body);
+        format!("{body}{SEAL}digest = \"{digest}\"\n")
+    }
+
+    /// Reads what [`Plan::to_text`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// When it is of another version, cut short or edited.
+    pub fn from_text(text: &str) -> Result<Self, PlanFileError> {
+        let first = text.lines().next().unwrap_or_default();
+        let format = first
+            .strip_prefix("format = ")
+            .ok_or(PlanFileError::NotAPlan)?;
+        if format.trim() != FORMAT.to_string() {
+            return Err(PlanFileError::Format(format.trim().to_owned()));
+        }
+        let (body, seal) = text.rsplit_once(SEAL).ok_or(PlanFileError::Truncated)?;
+        let sealed = seal
+            .strip_prefix("digest = \"")
+            .and_then(|rest| rest.strip_suffix("\"\n"))
+            .ok_or(PlanFileError::Truncated)?;
+        if sealed != EDITED && sealed != digest(body) {
+            return Err(PlanFileError::Edited);
+        }
+        toml::from_str(body).map_err(|error| PlanFileError::Wrong(error.to_string()))
+    }
+
+    /// The digest of the plan, whatever run may have saved it: 32 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let mut plan = self.clone();
+        plan.recorded = None;
+        digest(&plan.body())
+    }
+
+    fn body(&self) -> String {
+        let mut out = String::new();
+        line(&mut out, "format", &self.format);
+        line(&mut out, "scenario", &self.scenario);
+        line(&mut out, "system", &self.system);
+        line(&mut out, "seed", &self.seed);
+        line(&mut out, "duration_ms", &self.duration_ms);
+        list(&mut out, "nodes", &self.nodes);
+        list(&mut out, "faults", &self.faults);
+        list(&mut out, "operations", &self.operations);
+        section(&mut out, "network", &self.network);
+        section(&mut out, "parameters", &self.parameters);
+        section(&mut out, "checks", &self.checks);
+        if let Some(recorded) = &self.recorded {
+            section(&mut out, "recorded", recorded);
+        }
+        out
+    }
+}
+
+fn digest(text: &str) -> String {
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+const PLAIN: &str = "a plan holds only what TOML can";
+
+fn line(out: &mut String, key: &str, value: &impl Serialize) {
+    let mut text = String::new();
+    value
+        .serialize(ValueSerializer::new(&mut text))
+        .expect(PLAIN);
+    writeln!(out, "{key} = {text}").expect(PLAIN);
+}
+
+fn list(out: &mut String, key: &str, items: &[impl Serialize]) {
+    writeln!(out, "\n{key} = [").expect(PLAIN);
+    for item in items {
+        let mut text = String::new();
+        item.serialize(ValueSerializer::new(&mut text))
+            .expect(PLAIN);
+        writeln!(out, "    {text},").expect(PLAIN);
+    }
+    writeln!(out, "]").expect(PLAIN);
+}
+
+fn section(out: &mut String, key: &str, value: &impl Serialize) {
+    let text = toml::to_string(value).expect(PLAIN);
+    write!(out, "\n[{key}]\n{text}").expect(PLAIN);
+}

@@ -1,0 +1,174 @@
+//! The recorder of a run: all nodes write to it, and it becomes the trace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::trace::{Event, EventKind, OperationOutcome, Trace};
+
+/// The most events a run may record, so that a loop without delay ends with a verdict and not
+/// with the end of memory.
+pub const EVENTS_MAX: usize = 2_000_000;
+
+/// Collects the events of a run. A clone is the same recorder.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    shared: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    trace: Trace,
+    touches: BTreeMap<String, u64>,
+    /// Operations called and not ended, with their nodes.
+    open: BTreeMap<u64, String>,
+    ended: BTreeSet<u64>,
+    /// Nodes that are down: nothing they do on the way is recorded.
+    silent: BTreeSet<String>,
+    is_full: bool,
+}
+
+impl Recorder {
+    /// A recorder that adds to `trace`.
+    pub fn new(trace: Trace) -> Self {
+        let state = State {
+            trace,
+            touches: BTreeMap::new(),
+            open: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            is_full: false,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().expect("no panic while events are added")
+    }
+
+    /// Records what happened on a node, or to the cluster where `node` is none.
+    pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) {
+        self.lock().record(at_us, node, kind);
+    }
+
+    /// Counts something that a fault changed.
+    pub fn touch(&self, fault: &str) {
+        let mut state = self.lock();
+        match state.touches.get_mut(fault) {
+            Some(count) => *count += 1,
+            None => drop(state.touches.insert(fault.to_owned(), 1)),
+        }
+    }
+
+    /// How much a fault has touched so far.
+    pub fn touched(&self, fault: &str) -> u64 {
+        self.lock().touches.get(fault).copied().unwrap_or(0)
+    }
+
+    /// From now on nothing is recorded of the node, whose power is cut; the operations it had
+    /// under way end as crashed.
+    pub fn silence(&self, at_us: u64, node: &str) {
+        let mut state = self.lock();
+        let open = state.open.iter().filter(|(_, owner)| *owner == node);
+        let lost: Vec<u64> = open.map(|(operation, _)| *operation).collect();
+        for operation in lost {
+            state.record(
+                at_us,
+                Some(node),
+                outcome(operation, OperationOutcome::Crashed),
+            );
+        }
+        state.silent.insert(node.to_owned());
+    }
+
+    /// From now on the node is heard again.
+    pub fn unsilence(&self, node: &str) {
+        self.lock().silent.remove(node);
+    }
+
+    /// Whether an operation has been called or has ended.
+    pub fn is_settled(&self, operation: u64) -> bool {
+        let state = self.lock();
+        state.ended.contains(&operation) || state.open.contains_key(&operation)
+    }
+
+    /// Whether the run has recorded [`EVENTS_MAX`] events, past which nothing is added.
+    pub fn is_full(&self) -> bool {
+        self.lock().is_full
+    }
+
+    /// Ends the recording: every operation still open is unfinished, and how much each fault
+    /// touched is added in the order of `faults`.
+    pub fn finish<'a>(&self, at_us: u64, faults: impl Iterator<Item = &'a str>) -> Trace {
+        let mut state = self.lock();
+        state.silent.clear();
+        let open: Vec<(u64, String)> = std::mem::take(&mut state.open).into_iter().collect();
+        for (operation, node) in open {
+            let kind = outcome(operation, OperationOutcome::Unfinished);
+            state.record(at_us, Some(&node), kind);
+        }
+        for fault in faults {
+            let count = state.touches.get(fault).copied().unwrap_or(0);
+            let fault = fault.to_owned();
+            state.record(at_us, None, EventKind::Touched { fault, count });
+        }
+        state.trace.clone()
+    }
+}
+
+fn outcome(operation: u64, outcome: OperationOutcome) -> EventKind {
+    EventKind::Outcome { operation, outcome }
+}
+
+impl State {
+    fn record(&mut self, at_us: u64, node: Option<&str>, kind: EventKind) {
+        if node.is_some_and(|node| self.silent.contains(node)) {
+            return;
+        }
+        if self.trace.events().len() >= EVENTS_MAX {
+            self.is_full = true;
+            return;
+        }
+        match (&kind, node) {
+            (EventKind::Call { operation, .. }, Some(node)) => {
+                self.open.insert(*operation, node.to_owned());
+            }
+            (EventKind::Outcome { operation, .. }, _) => {
+                self.open.remove(operation);
+                self.ended.insert(*operation);
+            }
+            _ => {}
+        }
+        let node = node.map(str::to_owned);
+        self.trace.push(Event { at_us, node, kind });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(operation: u64) -> EventKind {
+        let name = "hello".to_owned();
+        EventKind::Call {
+            operation,
+            name,
+            key: 0,
+            value: 0,
+        }
+    }
+
+    #[test]
+    fn a_silent_node_leaves_no_trace_and_its_operations_end_as_crashed() {
+        let recorder = Recorder::new(Trace::new("p", "test"));
+        recorder.record(1, Some("a-1"), call(7));
+        recorder.silence(2, "a-1");
+        recorder.record(3, Some("a-1"), call(8));
+        let trace = recorder.finish(4, ["fault-1"].into_iter());
+        let kinds: Vec<_> = trace.events().iter().map(|event| &event.kind).collect();
+        assert_eq!(kinds.len(), 3);
+        assert_eq!(kinds[1], &outcome(7, OperationOutcome::Crashed));
+        assert_eq!(trace.touches().collect::<Vec<_>>(), [("fault-1", 0)]);
+    }
+}

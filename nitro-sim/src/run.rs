@@ -1,0 +1,91 @@
+//! A plan, run and judged.
+
+use std::fmt;
+
+use crate::check::{Verdict, judge};
+use crate::engine::{Ended, Engine, Outcome, Refusal, accepts};
+use crate::plan::Plan;
+use crate::system::Systems;
+
+/// A run and its judgement.
+#[derive(Debug)]
+pub struct Run {
+    /// What was run.
+    pub plan: Plan,
+    /// The engine that ran it.
+    pub engine: &'static str,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How it is judged.
+    pub verdict: Verdict,
+}
+
+/// Why a plan was not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// Its system is not registered: its name, and those that are.
+    UnknownSystem(String, Vec<String>),
+    /// Its system has no such role.
+    UnknownRole(String),
+    /// The engine cannot do all of it.
+    Refused(Refusal),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::UnknownSystem(name, known) => write!(
+                f,
+                "the system \"{name}\" is not registered; registered are: {}",
+                known.join(", ")
+            ),
+            RunError::UnknownRole(role) => {
+                write!(
+                    f,
+                    "the plan has nodes of role \"{role}\", the system does not"
+                )
+            }
+            RunError::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Runs a plan, twice where it is to be checked for equal traces, and judges it.
+///
+/// # Errors
+///
+/// When the plan cannot be run; a run that fails is no error.
+pub fn run(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run, RunError> {
+    let Some(system) = systems.get(&plan.system) else {
+        let known = systems.iter().map(|system| system.name().to_owned());
+        return Err(RunError::UnknownSystem(
+            plan.system.clone(),
+            known.collect(),
+        ));
+    };
+    for node in &plan.nodes {
+        if system.find_role(&node.role).is_none() {
+            return Err(RunError::UnknownRole(node.role.clone()));
+        }
+    }
+    accepts(engine, plan).map_err(RunError::Refused)?;
+    let outcome = engine.run(plan, system);
+    // A run cut short by this machine's time need not be equal to another.
+    let is_compared = plan.checks.replayed && outcome.ended == Ended::Finished;
+    let again = is_compared.then(|| engine.run(plan, system));
+    let verdict = judge(
+        plan,
+        system,
+        &outcome.trace,
+        &outcome.ended,
+        again.as_ref().map(|again| &again.trace),
+    );
+    Ok(Run {
+        plan: plan.clone(),
+        engine: engine.name(),
+        outcome,
+        verdict,
+    })
+}

@@ -1,0 +1,230 @@
+//! The scenario file: which system runs on which nodes, what is asked of it and what is done to
+//! it, with ranges where a seed is to choose.
+//!
+//! [`Scenario::parse`] reports all errors of a file in one go, each with its line, what was wrong,
+//! what was expected and what to do.
+
+mod bounds;
+mod clashes;
+mod faults;
+mod problem;
+mod read;
+mod section;
+mod workloads;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+pub use problem::{Problem, Problems};
+
+/// Least and most; a single number is both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range<T> {
+    /// The least it may be.
+    pub min: T,
+    /// The most it may be.
+    pub max: T,
+}
+
+/// A scenario as its file describes it, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// The system that runs, by name.
+    pub system: String,
+    /// How long it runs, in virtual milliseconds.
+    pub duration_ms: u64,
+    /// The roles in the order of the file, each with how many nodes have it.
+    pub nodes: Vec<(String, u32)>,
+    /// The network while nothing is wrong with it.
+    pub network: Network,
+    /// What the system is told.
+    pub parameters: BTreeMap<String, Choice>,
+    /// What is asked of the system.
+    pub workloads: Vec<Workload>,
+    /// What is done to it.
+    pub faults: Vec<FaultChoice>,
+    /// How the run is judged.
+    pub checks: Checks,
+}
+
+/// The network while nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// How long a message takes, in microseconds: at least and at most.
+    pub latency_us: [u64; 2],
+    /// The share of messages lost, 0 to 1.
+    pub loss: f64,
+}
+
+/// A parameter of the system: a value, or the range it is drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice {
+    /// A text.
+    Text(String),
+    /// Yes or no.
+    Boolean(bool),
+    /// A whole number.
+    Integer(Range<i64>),
+    /// A number.
+    Number(Range<f64>),
+}
+
+/// Operations that every node of a role makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// Its id: the name it was given, or `workload-1` and so on.
+    pub id: String,
+    /// The role whose nodes make the operations.
+    pub role: String,
+    /// What they do, by a name the system knows.
+    pub operation: String,
+    /// The gap before each, in milliseconds.
+    pub every_ms: Range<u64>,
+    /// When it begins, in milliseconds.
+    pub from_ms: u64,
+    /// When it ends, in milliseconds.
+    pub until_ms: u64,
+    /// How long each may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How many keys they choose from.
+    pub keys: u64,
+}
+
+/// A fault with what is left to choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultChoice {
+    /// Its id: the name it was given, or `fault-1` and so on.
+    pub id: String,
+    /// What it is.
+    pub kind: FaultKind,
+    /// When it sets in, in milliseconds.
+    pub at_ms: Range<u64>,
+    /// How long it lasts, in milliseconds; none for until healed or the end.
+    pub for_ms: Option<Range<u64>>,
+    /// How probable it is that the plan has it.
+    pub probability: f64,
+}
+
+/// A fault's kind, with what is left to choose.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// Nothing is left to choose.
+    Decided(crate::fault::Fault),
+    /// The share lost is left to choose.
+    Loss {
+        /// The two sides.
+        between: [Vec<String>; 2],
+        /// The share lost.
+        loss: Range<f64>,
+    },
+    /// The node or a number is left to choose.
+    OfNode {
+        /// Which node.
+        target: Target,
+        /// What happens to it.
+        what: NodeFault,
+    },
+}
+
+/// Which node a fault is of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// This one.
+    Node(String),
+    /// Any one of a role that is up at the time.
+    AnyOf(String),
+}
+
+/// What happens to a node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NodeFault {
+    /// It crashes; `for_ms` is how long it stays down.
+    Crash,
+    /// It starts, or starts anew.
+    Restart,
+    /// It works this many times slower.
+    Slow(Range<f64>),
+    /// It stands still.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// Its wall clock jumps by this many milliseconds.
+    ClockJump(Range<i64>),
+    /// Its wall clock is off by this many milliseconds.
+    ClockOffset(Range<i64>),
+    /// Its clocks run fast by this many parts per million.
+    ClockDrift(Range<i64>),
+}
+
+/// How a run is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checks {
+    /// Two runs give equal traces.
+    pub replayed: bool,
+    /// Every operation has one outcome, none after its deadline.
+    pub answered: bool,
+    /// So long after the last fault, every operation succeeds; in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converged_within_ms: Option<u64>,
+    /// The least share of operations that succeed, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ok: Option<f64>,
+    /// The most operations that may fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failed: Option<u64>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            replayed: true,
+            answered: true,
+            converged_within_ms: None,
+            min_ok: None,
+            max_failed: None,
+        }
+    }
+}
+
+/// What a scenario may name of a registered system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The roles it has.
+    pub roles: Vec<String>,
+    /// The operations it knows.
+    pub operations: Vec<String>,
+}
+
+/// The registered systems by name, with what a scenario may name of each.
+pub type Catalogue = BTreeMap<String, Known>;
+
+impl Scenario {
+    /// Reads a scenario. `file` is its name, for the errors.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it.
+    pub fn parse(file: &str, text: &str, catalogue: &Catalogue) -> Result<Self, Problems> {
+        read::scenario(file, text, catalogue)
+    }
+
+    /// The nodes by name, in the order of the file.
+    pub fn node_names(&self) -> Vec<String> {
+        node_names(&self.nodes)
+    }
+}
+
+/// The nodes of roles by name: `server-1` to `server-3` for three servers.
+pub(crate) fn node_names(roles: &[(String, u32)]) -> Vec<String> {
+    let of_role = |(role, count): &(String, u32)| {
+        let role = role.clone();
+        (1..=*count).map(move |index| format!("{role}-{index}"))
+    };
+    roles.iter().flat_map(of_role).collect()
+}

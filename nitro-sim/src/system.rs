@@ -1,0 +1,150 @@
+//! What runs on the nodes: a system's roles, the operations it knows and its invariants.
+
+mod node;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use nitro::error::Result;
+
+pub use node::{Node, NodeParts};
+pub use workload::Operation;
+
+use crate::scenario::{Catalogue, Known};
+use crate::trace::Trace;
+
+/// What a node of a role does, from its start to its end.
+pub type Role = Arc<dyn Fn(Node) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// What must hold of every trace: its violations in words, none where it holds.
+pub type Invariant = Arc<dyn Fn(&Trace) -> Vec<String> + Send + Sync>;
+
+/// A system under test, by name.
+#[derive(Clone)]
+pub struct System {
+    name: String,
+    roles: BTreeMap<String, Role>,
+    operations: Vec<String>,
+    invariants: Vec<(String, Invariant)>,
+}
+
+impl System {
+    /// A system without roles.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            roles: BTreeMap::new(),
+            operations: Vec::new(),
+            invariants: Vec::new(),
+        }
+    }
+
+    /// The same system with a role: what its nodes do from start to end. A role that returns
+    /// stops its node; one that fails or panics fails the run.
+    pub fn role<F, R>(mut self, name: impl Into<String>, role: F) -> Self
+    where
+        F: Fn(Node) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<()>> + Send + 'static,
+    {
+        let role: Role = Arc::new(move |node| role(node).boxed());
+        self.roles.insert(name.into(), role);
+        self
+    }
+
+    /// The same system with an operation that workloads may ask for.
+    pub fn operation(mut self, name: impl Into<String>) -> Self {
+        self.operations.push(name.into());
+        self
+    }
+
+    /// The same system with an invariant, which says what in a trace violates it.
+    pub fn invariant<F>(mut self, name: impl Into<String>, holds: F) -> Self
+    where
+        F: Fn(&Trace) -> Vec<String> + Send + Sync + 'static,
+    {
+        self.invariants.push((name.into(), Arc::new(holds)));
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a node of a role does.
+    pub fn find_role(&self, name: &str) -> Option<&Role> {
+        self.roles.get(name)
+    }
+
+    /// Its invariants, each with its name.
+    pub fn invariants(&self) -> &[(String, Invariant)] {
+        &self.invariants
+    }
+
+    /// The names of its roles.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.keys().map(String::as_str)
+    }
+
+    /// The names of its operations.
+    pub fn operation_names(&self) -> impl Iterator<Item = &str> {
+        self.operations.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System")
+            .field("name", &self.name)
+            .field("roles", &self.roles.keys())
+            .field("operations", &self.operations)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The registered systems, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Systems(BTreeMap<String, System>);
+
+impl Systems {
+    /// The systems of a list.
+    ///
+    /// # Panics
+    ///
+    /// When two have the same name.
+    pub fn new(systems: impl IntoIterator<Item = System>) -> Self {
+        let mut map = BTreeMap::new();
+        for system in systems {
+            let name = system.name.clone();
+            let earlier = map.insert(name.clone(), system);
+            assert!(earlier.is_none(), "two systems are called {name:?}");
+        }
+        Self(map)
+    }
+
+    /// The system of a name.
+    pub fn get(&self, name: &str) -> Option<&System> {
+        self.0.get(name)
+    }
+
+    /// All systems, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &System> {
+        self.0.values()
+    }
+
+    /// What scenarios may name.
+    pub fn catalogue(&self) -> Catalogue {
+        let known = |system: &System| Known {
+            roles: system.role_names().map(str::to_owned).collect(),
+            operations: system.operations.clone(),
+        };
+        self.iter()
+            .map(|system| (system.name.clone(), known(system)))
+            .collect()
+    }
+}

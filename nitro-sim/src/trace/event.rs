@@ -1,0 +1,192 @@
+//! One thing that happened, at a virtual time, on a node.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fault::Phase;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Virtual microseconds since the start of the run.
+    pub at_us: u64,
+    /// Where it happened; none for what is done to the cluster from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The node started.
+    NodeStarted {
+        /// How many times it has now started.
+        incarnation: u32,
+    },
+    /// The node crashed.
+    NodeCrashed,
+    /// The node's role returned, panicked or failed.
+    NodeStopped {
+        /// Why, when it did not return of its own accord.
+        error: Option<String>,
+    },
+    /// A task of the node panicked.
+    TaskPanicked {
+        /// The task's name.
+        task: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A fault began or ended.
+    Fault {
+        /// The fault's id.
+        fault: String,
+        /// Whether it began or ended.
+        phase: Phase,
+        /// What it is, in words.
+        what: String,
+    },
+    /// The node opens a stream.
+    Connect {
+        /// The other end.
+        to: String,
+    },
+    /// The stream is open.
+    Connected {
+        /// The other end.
+        to: String,
+    },
+    /// The stream could not be opened.
+    ConnectFailed {
+        /// The other end.
+        to: String,
+        /// The kind of the error.
+        error: String,
+    },
+    /// The node accepted a stream.
+    Accepted {
+        /// The other end.
+        from: String,
+    },
+    /// An open stream broke.
+    Broken {
+        /// The other end.
+        peer: String,
+        /// The kind of the error.
+        error: String,
+    },
+    /// Bytes on their way between nodes.
+    Message {
+        /// The sender.
+        from: String,
+        /// The receiver.
+        to: String,
+        /// How many.
+        bytes: u64,
+        /// What became of them.
+        outcome: MessageOutcome,
+    },
+    /// The node makes an operation.
+    Call {
+        /// The operation's id.
+        operation: u64,
+        /// Its name.
+        name: String,
+        /// Its key.
+        key: u64,
+        /// Its value.
+        value: u64,
+    },
+    /// An operation ended, or will never.
+    Outcome {
+        /// The operation's id.
+        operation: u64,
+        /// How it ended.
+        #[serde(flatten)]
+        outcome: OperationOutcome,
+    },
+    /// A line of the node's log.
+    Log {
+        /// Its level.
+        level: LogLevel,
+        /// The module it comes from.
+        target: String,
+        /// The line.
+        message: String,
+    },
+    /// A fact that the system recorded.
+    Note {
+        /// What it is about.
+        name: String,
+        /// The fact.
+        value: Value,
+    },
+    /// At the end of the run: how much a fault touched.
+    Touched {
+        /// The fault's id.
+        fault: String,
+        /// How many messages, connections or nodes.
+        count: u64,
+    },
+}
+
+/// What became of bytes on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageOutcome {
+    /// They went at once.
+    Sent,
+    /// They go later, for extra latency or because they are sent again after a loss.
+    Delayed,
+    /// They wait until the link opens.
+    Held,
+    /// They are gone.
+    Dropped,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum OperationOutcome {
+    /// It succeeded.
+    Ok {
+        /// What it answered.
+        reply: Value,
+    },
+    /// It failed.
+    Failed {
+        /// The kind of the error.
+        kind: String,
+        /// The error's message.
+        message: String,
+    },
+    /// It did not return by its deadline and the tolerance.
+    Unfinished,
+    /// Its node crashed while it was under way.
+    Crashed,
+    /// Its node was down when it was due, so it was never made.
+    Skipped,
+}
+
+/// The level of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// Something worth knowing.
+    Info,
+}
+
+impl Event {
+    /// Its one encoding: a JSON line, without the line break.
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).expect("an event holds only what JSON can")
+    }
+}
