@@ -8,6 +8,8 @@ pub mod host;
 pub mod layer;
 pub mod metadata;
 pub mod operation;
+pub mod port;
+pub mod registry;
 pub mod selector;
 pub mod service;
 pub mod time;
