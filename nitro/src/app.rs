@@ -98,7 +98,7 @@ impl App {
     }
 
     /// Says something about the node, for filters and for people.
-    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
         self
     }
@@ -216,13 +216,15 @@ impl App {
         let address = self.advertise.unwrap_or_else(|| serving.address().clone());
         let node = Node {
             version: self.version,
-            metadata: self.labels,
+            labels: self.labels,
             weight: self.weight,
             ..Node::new(&self.name, &id, address)
         };
         let registry = self.fabric.registry();
         let mut registration = registry.keep(&host, node.clone(), self.ttl);
-        let registered = host.clock.timeout(REGISTER_TIMEOUT, registration.registered());
+        let registered = host
+            .clock
+            .timeout(REGISTER_TIMEOUT, registration.registered());
         let registered = registered.await.unwrap_or_else(|_| {
             let message = format!("the registry did not answer within {REGISTER_TIMEOUT:?}");
             Err(Error::unavailable(message))
@@ -328,7 +330,9 @@ impl Running {
             errors.extend(hook().await.err());
         }
         let clock = Arc::clone(&self.fabric.host().clock);
-        let deregistered = clock.timeout(self.grace, self.registration.deregister()).await;
+        let deregistered = clock
+            .timeout(self.grace, self.registration.deregister())
+            .await;
         errors.extend(deregistered.ok().and_then(Result::err));
         let cut = self.serving.stop(self.grace).await;
         if cut > 0 {
@@ -344,6 +348,8 @@ impl Running {
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 //! fails on command and replays to the byte.
 
 pub mod address;
+pub mod app;
 pub mod client;
 pub mod codec;
 pub mod error;
@@ -10,6 +11,9 @@ pub mod layer;
 pub mod metadata;
 pub mod name;
 pub mod operation;
+pub mod port;
+pub mod registry;
+pub mod remote;
 pub mod rpc;
 pub mod selector;
 pub mod server;
@@ -18,6 +22,7 @@ pub mod time;
 pub mod transport;
 
 pub use address::Address;
+pub use app::{App, Fabric};
 pub use client::Client;
 pub use error::{Error, Kind, Result};
 pub use host::Host;

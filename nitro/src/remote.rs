@@ -119,7 +119,10 @@ where
         Box::pin(async move {
             let request = Request {
                 metadata: call.metadata,
-                deadline: Some(call.deadline.map_or(latest, |deadline| deadline.min(latest))),
+                deadline: Some(
+                    call.deadline
+                        .map_or(latest, |deadline| deadline.min(latest)),
+                ),
                 is_idempotent: call.request.is_idempotent(),
                 ..Request::new(path, content_type, Body::once(encoded?))
             };

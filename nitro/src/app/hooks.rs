@@ -26,5 +26,7 @@ pub(super) fn joined(errors: Vec<Error>) -> Result<()> {
     let Some(first) = errors.next() else {
         return Ok(());
     };
-    Err(errors.fold(first, |first, other| first.with_detail("also", other.to_string())))
+    Err(errors.fold(first, |first, other| {
+        first.with_detail("also", other.to_string())
+    }))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use super::endpoint::{Dialer, Endpoint};
 use crate::address::Address;
 use crate::error::{Error, Kind, Result};
 use crate::host::Clock;
+use crate::host::tasks::TaskGuard;
+use crate::registry::{self, Following};
 use crate::rpc::wire::Connection;
 use crate::rpc::{Request, Response};
 use crate::selector::{Candidate, Candidates, Filter, InFlight, Outcome, Pick, Selector};
@@ -64,6 +66,7 @@ struct Cluster {
     attempt_timeout: Option<Duration>,
     view: ArcSwap<View>,
     changed: watch::Sender<()>,
+    following: Mutex<Option<TaskGuard>>,
 }
 
 /// The nodes that pass the filter, and in the same order the endpoints to them.
@@ -91,6 +94,7 @@ impl Balance {
             attempt_timeout,
             view,
             changed,
+            following: Mutex::new(None),
         }))
     }
 
@@ -128,11 +132,49 @@ impl Balance {
         cluster.changed.send_replace(());
     }
 
+    /// Keeps the list as the registry has it, until the cluster is dropped or followed anew.
+    pub(super) fn follow(&self, following: Following) {
+        let cluster = Arc::downgrade(&self.0);
+        let task = self.0.dialer.host.tasks.spawn(
+            "balance over the registry",
+            Box::pin(keep_current(cluster, following)),
+        );
+        let mut held = self.0.following.lock().expect("no panic while it is held");
+        *held = Some(task.abort_on_drop());
+    }
+
     /// The ids of the nodes, sorted.
     pub fn nodes(&self) -> Vec<Arc<str>> {
         let view = self.0.view.load();
         let ids = view.candidates.as_slice().iter();
         ids.map(|candidate| Arc::clone(&candidate.id)).collect()
+    }
+}
+
+async fn keep_current(cluster: Weak<Cluster>, mut following: Following) {
+    let mut nodes = following.nodes();
+    loop {
+        let Some(cluster) = cluster.upgrade() else {
+            return;
+        };
+        let targets: Vec<Target> = nodes.iter().map(Target::from).collect();
+        Balance(cluster).set(&targets);
+        match following.changed(&nodes).await {
+            Ok(changed) => nodes = changed,
+            Err(_) => return,
+        }
+    }
+}
+
+impl From<&registry::Node> for Target {
+    fn from(node: &registry::Node) -> Self {
+        Self {
+            id: node.id.as_str().into(),
+            address: node.address.clone(),
+            version: node.version.clone(),
+            weight: node.weight,
+            labels: node.labels.clone(),
+        }
     }
 }
 

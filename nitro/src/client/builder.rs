@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::host::Host;
 use crate::layer::RetryPolicy;
+use crate::registry::Registry;
 use crate::rpc::wire::Limits;
 use crate::rpc::{Request, Response, Rpc};
 use crate::selector::{Filter, LeastLoaded, Selector};
@@ -133,6 +134,15 @@ impl Builder {
     /// A client of one address.
     pub fn address<C>(self, codec: C, address: Address) -> Client<C> {
         self.targets(codec, &[Target::at(address)]).0
+    }
+
+    /// A client of the nodes that a registry lists, for as long as a clone of it lives.
+    pub fn registry<C>(self, codec: C, registry: &Registry) -> Client<C> {
+        let host = self.dialer.host.clone();
+        let following = registry.follow(&host, self.service.clone());
+        let (rpc, balance) = self.build();
+        balance.follow(following);
+        Client::new(&host, rpc, codec)
     }
 
     fn build(self) -> (Rpc, Balance) {

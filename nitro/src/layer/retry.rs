@@ -48,7 +48,7 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// The wait before a retry, the first being number 1.
-    fn backoff(&self, retry: u32, entropy: &dyn Entropy) -> Duration {
+    pub fn backoff(&self, retry: u32, entropy: &dyn Entropy) -> Duration {
         let exponent = i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX);
         let grown = self.backoff_first.as_secs_f64() * self.backoff_multiplier.powi(exponent);
         let wait = grown.min(self.backoff_max.as_secs_f64());
