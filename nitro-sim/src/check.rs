@@ -162,3 +162,6 @@ fn why_cut_short(ended: &Ended) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

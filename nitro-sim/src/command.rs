@@ -307,3 +307,6 @@ pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
         panic!("{}", String::from_utf8_lossy(&text));
     }
 }
+
+#[cfg(test)]
+mod tests;

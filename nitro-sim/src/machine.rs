@@ -1,5 +1,7 @@
 //! A simulated node's machine: what its `Host` is made of besides the engine's clock and sockets.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use crate::draw::Draw;
 use crate::network::{Attached, Attachment, Links};
 use crate::record::Recorder;
 use crate::trace::EventKind;
+pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
 #[derive(Debug)]
@@ -37,6 +40,17 @@ impl Machines {
         }
     }
 
+    /// Who a node is to the links and the recorder, in a life with this clock.
+    pub fn attach(&self, name: &Arc<str>, clock: Arc<dyn Clock>) -> Attached {
+        Attached {
+            node: self.links.node(name).expect("the links know every node"),
+            links: self.links.clone(),
+            name: Arc::clone(name),
+            clock,
+            recorder: self.recorder.clone(),
+        }
+    }
+
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
     /// randomness is its own.
     pub fn host(
@@ -46,13 +60,7 @@ impl Machines {
         clock: Arc<dyn Clock>,
         sockets: Arc<dyn Network>,
     ) -> Host {
-        let at = Attached {
-            node: self.links.node(name).expect("the links know every node"),
-            links: self.links.clone(),
-            name: Arc::clone(name),
-            clock: Arc::clone(&clock),
-            recorder: self.recorder.clone(),
-        };
+        let at = self.attach(name, Arc::clone(&clock));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks { at: at.clone() });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
@@ -83,6 +91,7 @@ struct WatchedTasks {
 impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let at = self.at.clone();
+        let future = Watched::new(at.clone(), future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
                 at.record(EventKind::TaskPanicked {

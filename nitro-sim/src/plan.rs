@@ -161,3 +161,6 @@ impl Plan {
         ids
     }
 }
+
+#[cfg(test)]
+mod tests;

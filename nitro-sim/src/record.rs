@@ -1,6 +1,7 @@
 //! The recorder of a run: all nodes write to it, and it becomes the trace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::trace::{Event, EventKind, OperationOutcome, Trace};
@@ -13,6 +14,8 @@ pub const EVENTS_MAX: usize = 2_000_000;
 #[derive(Clone, Debug)]
 pub struct Recorder {
     shared: Arc<Mutex<State>>,
+    /// Beside the lock, because every poll of every task asks.
+    is_full: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -24,7 +27,6 @@ struct State {
     ended: BTreeSet<u64>,
     /// Nodes that are down: nothing they do on the way is recorded.
     silent: BTreeSet<String>,
-    is_full: bool,
 }
 
 impl Recorder {
@@ -36,10 +38,10 @@ impl Recorder {
             open: BTreeMap::new(),
             ended: BTreeSet::new(),
             silent: BTreeSet::new(),
-            is_full: false,
         };
         Self {
             shared: Arc::new(Mutex::new(state)),
+            is_full: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -49,7 +51,11 @@ impl Recorder {
 
     /// Records what happened on a node, or to the cluster where `node` is none.
     pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) {
-        self.lock().record(at_us, node, kind);
+        let mut state = self.lock();
+        state.record(at_us, node, kind);
+        if state.trace.events().len() >= EVENTS_MAX {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Counts something that a fault changed.
@@ -95,7 +101,7 @@ impl Recorder {
 
     /// Whether the run has recorded [`EVENTS_MAX`] events, past which nothing is added.
     pub fn is_full(&self) -> bool {
-        self.lock().is_full
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// Ends the recording: every operation still open is unfinished, and how much each fault
@@ -127,7 +133,6 @@ impl State {
             return;
         }
         if self.trace.events().len() >= EVENTS_MAX {
-            self.is_full = true;
             return;
         }
         match (&kind, node) {

@@ -228,3 +228,6 @@ pub(crate) fn node_names(roles: &[(String, u32)]) -> Vec<String> {
     };
     roles.iter().flat_map(of_role).collect()
 }
+
+#[cfg(test)]
+mod tests;

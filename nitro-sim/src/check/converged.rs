@@ -30,5 +30,5 @@ pub(super) fn check(plan: &Plan, history: &History, findings: &mut Findings) {
         };
         format!("{} failed after {seconds:.3} s: {how}", made.words())
     };
-    findings.fail_each("converged", failed.map(|made| what(made)).collect());
+    findings.fail_each("converged", failed.map(what).collect());
 }

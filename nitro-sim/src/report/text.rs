@@ -156,3 +156,101 @@ fn fold(text: &str, width: usize) -> (String, Vec<String>) {
     let rest = lines.split_off(1);
     (lines.remove(0), rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::check::Reason;
+    use crate::report::{Latency, WorkloadLine};
+
+    fn fault(at_ms: u64, phase: Phase, what: &str, touched: u64) -> FaultLine {
+        FaultLine {
+            at_ms,
+            id: "fault-1".to_owned(),
+            phase,
+            what: what.to_owned(),
+            touched,
+        }
+    }
+
+    fn report() -> Report {
+        let partition = "partition server-1 | server-2 server-3 client-1 client-2";
+        Report {
+            scenario: "greeter_partition".to_owned(),
+            system: "greeter".to_owned(),
+            seed: 7,
+            engine: "turmoil".to_owned(),
+            nodes: vec![("server".to_owned(), 3), ("client".to_owned(), 2)],
+            duration_ms: 30_000,
+            faults: vec![
+                fault(6_693, Phase::Begin, partition, 111),
+                fault(10_309, Phase::End, partition, 111),
+                fault(15_000, Phase::Begin, "crash server-2", 0),
+            ],
+            workloads: vec![WorkloadLine {
+                name: "workload-1".to_owned(),
+                operation: "hello".to_owned(),
+                planned: 1398,
+                ok: 1260,
+                failed: 136,
+                unfinished: 1,
+                lost: 1,
+            }],
+            failed: BTreeMap::from([
+                ("deadline exceeded".to_owned(), 120),
+                ("unavailable".to_owned(), 16),
+            ]),
+            latency: Some(Latency {
+                p50_us: 3_000,
+                p90_us: 5_000,
+                p99_us: 267_000,
+                max_us: 491_000,
+            }),
+            messages: [2530, 12, 4, 0],
+            verdict: "fail",
+            reasons: vec![Reason {
+                check: "answered".to_owned(),
+                what: "operation 3 had not returned\nin time".to_owned(),
+            }],
+            digest: "80f50041aac9016cfa4220123ff7fc50".to_owned(),
+            command: "nitro-sim run scenarios/greeter_partition.toml --seed 7".to_owned(),
+            wall: None,
+        }
+    }
+
+    fn text(report: &Report) -> String {
+        let mut out = Vec::new();
+        report.write_text(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_report_tells_what_ran_what_was_done_and_what_came_of_it() {
+        insta::assert_snapshot!(text(&report()));
+    }
+
+    #[test]
+    fn a_report_of_nothing_says_so() {
+        let nothing = Report {
+            faults: Vec::new(),
+            workloads: Vec::new(),
+            failed: BTreeMap::new(),
+            latency: None,
+            wall: Some(Duration::from_millis(250)),
+            ..report()
+        };
+        insta::assert_snapshot!(text(&nothing));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        let longest = text(&report())
+            .lines()
+            .map(|line| line.chars().count())
+            .max();
+        assert!(longest <= Some(80), "{longest:?}");
+    }
+}

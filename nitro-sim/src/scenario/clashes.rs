@@ -18,9 +18,9 @@ pub(super) fn find(root: &Section<'_>, faults: &[(usize, FaultChoice)]) {
     let mut steps: Vec<Step<'_>> = faults.iter().filter_map(step).collect();
     steps.sort_by_key(|step| (step.fault.at_ms.min, step.start));
     for (index, later) in steps.iter().enumerate() {
-        let earlier = steps[..index].iter().filter(|step| step.node == later.node);
-        let Some(last) = earlier.last() else { continue };
-        if last.is_crash {
+        let mut earlier = steps[..index].iter().rev();
+        let last = earlier.find(|step| step.node == later.node);
+        if let Some(last) = last.filter(|step| step.is_crash) {
             clash(root, last, later);
         }
     }

@@ -104,20 +104,25 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// `; the nearest is "…"` where a known name is near enough to be meant, else the known ones.
+/// What to do about an unknown name: the known one that is near enough to be meant, if one is.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     /// Names this similar are taken for one another's misspelling.
-    const NEAR: f64 = 0.6;
+    const NEAR: f64 = 0.5;
     let known: Vec<&str> = known.into_iter().collect();
     let best = known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(name, candidate),
+                *candidate,
+            )
+        })
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         Some((similarity, candidate)) if similarity >= NEAR => {
             format!("did you mean \"{candidate}\"?")
         }
-        _ => format!("use one of those, or remove it: {}", list(&known)),
+        _ => "use one of those, or remove it".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::clock::{Death, VirtualClock};
 use super::sockets::Sockets;
-use crate::machine::Machines;
+use crate::machine::{Machines, Watched};
 use crate::network::Links;
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
@@ -92,8 +92,13 @@ impl Launch {
             operations: self.operations.clone(),
             recorder: self.recorder.clone(),
         });
-        let ended = AssertUnwindSafe(async { (self.role)(node).await }).catch_unwind();
-        let error = match ended.await {
+        let at = self
+            .machines
+            .attach(&self.name, Arc::clone(&clock) as Arc<dyn Clock>);
+        // The role is called within the caught future: it may panic before its first await.
+        let role = Arc::clone(&self.role);
+        let living = Watched::new(at, async move { role(node).await }.boxed());
+        let error = match AssertUnwindSafe(living).catch_unwind().await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(panic) => Some(format!("panicked: {}", panic_message(&*panic))),

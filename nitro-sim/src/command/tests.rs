@@ -1,0 +1,217 @@
+//! The command line: its words, its exit codes, and what it says of wrong input.
+
+use std::path::Path;
+
+use super::*;
+use crate::builtin;
+
+const SCENARIO: &str = r#"
+name = "brief"
+system = "echo"
+duration_s = 3
+[nodes]
+server = 1
+client = 1
+[[workload]]
+role = "client"
+operation = "echo"
+every_ms = 50
+timeout_ms = 200
+[[fault]]
+kind = "partition"
+groups = [["server"], ["client"]]
+at_s = 1
+for_s = 0.5
+[checks]
+converged_within_s = 0.5
+"#;
+
+/// A directory with a scenario in it, and the command line beside it.
+struct Desk {
+    directory: tempfile::TempDir,
+}
+
+struct Said {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    fn new(scenario: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("s.toml"), scenario).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// Runs a command line; words that begin with `@` are files of the directory.
+    fn say(&self, line: &str) -> Said {
+        let systems = Systems::new(builtin::systems());
+        let words = line.split(' ').map(|word| match word.strip_prefix('@') {
+            Some(name) => self.path(name).into(),
+            None => OsString::from(word),
+        });
+        let words = std::iter::once(OsString::from("sim")).chain(words);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = execute(words, &systems, "sim", &mut out, &mut err);
+        let directory = self.directory.path().display().to_string();
+        let text = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            text.replace(&format!("{directory}/"), "")
+        };
+        Said {
+            code,
+            out: text(out),
+            err: text(err),
+        }
+    }
+}
+
+#[test]
+fn a_run_is_saved_and_its_replay_has_the_same_digest() {
+    let desk = Desk::new(SCENARIO);
+    let ran = desk.say("run @s.toml --seed 7 --save @plan.toml --trace @trace.jsonl");
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.ends_with("again       sim run s.toml --seed 7\n"),
+        "{}",
+        ran.out
+    );
+    let replayed = desk.say("replay @plan.toml --trace @again.jsonl");
+    assert_eq!(replayed.code, 0, "{}", replayed.err);
+    assert!(
+        replayed
+            .out
+            .starts_with("replay of plan.toml: the digest is the saved one\n")
+    );
+    let read = |name: &str| std::fs::read(Path::new(&desk.path(name))).unwrap();
+    assert_eq!(read("trace.jsonl"), read("again.jsonl"));
+    let trace = crate::trace::Trace::read(&mut read("trace.jsonl").as_slice()).unwrap();
+    assert!(ran.out.contains(&trace.digest()));
+}
+
+#[test]
+fn a_replay_with_another_digest_fails_and_says_so() {
+    let desk = Desk::new(SCENARIO);
+    desk.say("run @s.toml --seed 7 --save @plan.toml");
+    let text = std::fs::read_to_string(desk.path("plan.toml")).unwrap();
+    let mut plan = Plan::from_text(&text).unwrap();
+    plan.recorded.as_mut().unwrap().trace = "0".repeat(32);
+    std::fs::write(desk.path("plan.toml"), plan.to_text()).unwrap();
+    let replayed = desk.say("replay @plan.toml");
+    assert_eq!(replayed.code, 1);
+    assert!(replayed.out.contains("the digest is NOT the saved one"));
+    assert!(
+        replayed
+            .out
+            .contains("verdict     FAIL\n            same digest")
+    );
+}
+
+#[test]
+fn a_plan_is_printed_and_can_be_replayed_though_no_run_saved_it() {
+    let desk = Desk::new(SCENARIO);
+    let printed = desk.say("plan @s.toml --seed 9");
+    assert_eq!(printed.code, 0);
+    std::fs::write(desk.path("plan.toml"), &printed.out).unwrap();
+    let replayed = desk.say("replay @plan.toml");
+    assert_eq!(replayed.code, 0);
+    assert!(replayed.out.contains("there is no digest to compare"));
+}
+
+#[test]
+fn a_fault_that_touches_nothing_exits_two() {
+    let late = SCENARIO
+        .replace("at_s = 1\n", "at_s = 2.9\n")
+        .replace("for_s = 0.5", "for_s = 0.1");
+    let late = late.replace("timeout_ms = 200", "timeout_ms = 200\nuntil_s = 2");
+    let desk = Desk::new(&late.replace("converged_within_s = 0.5", ""));
+    let said = desk.say("run @s.toml --seed 7");
+    assert_eq!(said.code, 2);
+    assert!(said.out.contains("INCONCLUSIVE"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("fault-1 touched nothing (partition server-1 | client-1)")
+    );
+}
+
+#[test]
+fn seeds_files_and_engines_that_are_wrong_exit_two_with_the_reason() {
+    let desk = Desk::new(SCENARIO);
+    for (line, expected) in [
+        ("run @s.toml --seed -1", "'-1'"),
+        (
+            "run @s.toml --seed seven",
+            "expected a whole number from 0 to 18446744073709551615",
+        ),
+        (
+            "run @s.toml --seed 18446744073709551616",
+            "expected a whole number",
+        ),
+        ("run @s.toml", "--seed <SEED>"),
+        ("run @missing.toml --seed 1", "missing.toml cannot be read"),
+        (
+            "run @s.toml --seed 1 --engine madsim",
+            "there is no engine \"madsim\"; there are: turmoil",
+        ),
+        (
+            "run @s.toml --seed 1 --save @no/where",
+            "no/where cannot be written",
+        ),
+        ("replay @s.toml", "s.toml is not a plan"),
+        ("check @s.toml @missing.toml", "missing.toml cannot be read"),
+        ("dance", "unrecognized subcommand"),
+    ] {
+        let said = desk.say(line);
+        assert_eq!(said.code, 2, "{line}");
+        assert!(said.err.contains(expected), "{line}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_fault_the_engine_lacks_is_refused_before_the_run() {
+    let slow =
+        "[[fault]]\nkind = \"slow\"\nnode = \"server-1\"\nfactor = [2, 4]\nat_s = 1\n[checks]";
+    let desk = Desk::new(&SCENARIO.replace("[checks]", slow));
+    let said = desk.say("run @s.toml --seed 1 --save @plan.toml");
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err
+            .contains("fault-2: turmoil cannot slow a node down"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn help_and_lists_exit_zero() {
+    let desk = Desk::new(SCENARIO);
+    assert_eq!(desk.say("--help").code, 0);
+    assert_eq!(desk.say("check @s.toml").out, "s.toml: right\n");
+    let listed = desk.say("systems");
+    assert!(
+        listed
+            .out
+            .starts_with("echo\n  roles       client, server\n"),
+        "{}",
+        listed.out
+    );
+}
+
+#[test]
+fn a_test_runs_a_scenario_in_one_line_and_shows_the_report_when_it_fails() {
+    let desk = Desk::new(SCENARIO);
+    crate::assert_passes(&desk.path("s.toml"), 7, builtin::systems());
+    let strict = Desk::new(&SCENARIO.replace("[checks]", "[checks]\nmax_failed = 0"));
+    let file = strict.path("s.toml");
+    let failed = std::panic::catch_unwind(|| crate::assert_passes(&file, 7, builtin::systems()));
+    let message = nitro::host::tasks::panic_message(&*failed.unwrap_err());
+    assert!(
+        message.contains("verdict     FAIL\n            max_failed"),
+        "{message}"
+    );
+}

@@ -1,0 +1,58 @@
+//! Futures of a node under watch, so that one that never waits does not stop virtual time.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use nitro::time::Instant;
+
+use crate::network::Attached;
+
+/// How often a task may be polled while virtual time stands still: far more than any burst of
+/// messages wakes it, and a moment of this machine's time.
+pub const POLLS_AT_ONE_TIME_MAX: u64 = 200_000;
+
+/// A future of a node that panics when it is polled without end while time stands still, and
+/// stops when the run has recorded as much as it may.
+///
+/// A loop that never awaits is beyond its reach.
+pub struct Watched<T> {
+    future: BoxFuture<'static, T>,
+    at: Attached,
+    time: Instant,
+    polls: u64,
+}
+
+impl<T> Watched<T> {
+    /// Puts a future of a node under watch.
+    pub fn new(at: Attached, future: BoxFuture<'static, T>) -> Self {
+        Self {
+            future,
+            at,
+            time: Instant::ORIGIN,
+            polls: 0,
+        }
+    }
+}
+
+impl<T> Future for Watched<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        if self.at.recorder.is_full() {
+            return Poll::Pending;
+        }
+        let now = self.at.clock.now();
+        if now != self.time {
+            self.time = now;
+            self.polls = 0;
+        }
+        self.polls += 1;
+        let polls = self.polls;
+        assert!(
+            polls <= POLLS_AT_ONE_TIME_MAX,
+            "polled {polls} times while time stood still: it loops without waiting"
+        );
+        self.future.as_mut().poll(context)
+    }
+}

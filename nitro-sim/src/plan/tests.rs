@@ -1,0 +1,202 @@
+//! Plans: what a seed decides, what moves what, and what a file says of itself.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fault::{Fault, Phase};
+use crate::scenario::{Catalogue, Known};
+
+const TEXT: &str = r#"
+name = "x"
+system = "echo"
+duration_s = 20
+[nodes]
+server = 3
+client = 2
+[parameters]
+size = [1, 1000]
+[[workload]]
+role = "client"
+operation = "echo"
+every_ms = [10, 90]
+timeout_ms = 100
+keys = 5
+[[workload]]
+role = "server"
+operation = "echo"
+every_ms = 200
+timeout_ms = 100
+[[fault]]
+kind = "partition"
+groups = [["server-1"], ["client"]]
+at_s = [1, 4]
+for_s = [1, 3]
+[[fault]]
+kind = "loss"
+between = [["server"], ["client"]]
+loss = [0.1, 0.9]
+at_s = [1, 9]
+probability = 0.5
+[[fault]]
+kind = "crash"
+nodes = "any server"
+at_s = [2, 9]
+restart_after_s = [1, 5]
+[[fault]]
+kind = "crash"
+nodes = "any server"
+at_s = [2, 9]
+[[fault]]
+kind = "crash"
+node = "server-3"
+at_s = [8, 12]
+restart_after_s = 2
+"#;
+
+fn scenario(text: &str) -> Scenario {
+    let known = Known {
+        roles: vec!["client".to_owned(), "server".to_owned()],
+        operations: vec!["echo".to_owned()],
+    };
+    let catalogue = Catalogue::from([("echo".to_owned(), known)]);
+    Scenario::parse("x.toml", text, &catalogue).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn plan(seed: u64) -> Option<Plan> {
+    match Plan::new(&scenario(TEXT), seed) {
+        Ok(plan) => Some(plan),
+        Err(PlanError::NobodyUp { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_is_decided_ordered_and_within_its_ranges(seed: u64) {
+        let Some(plan) = plan(seed) else { return Ok(()) };
+        prop_assert_eq!(Some(plan.clone()), self::plan(seed));
+        prop_assert!(plan.faults.windows(2).all(|pair| pair[0].at_ms <= pair[1].at_ms));
+        prop_assert!(plan.operations.windows(2).all(|pair| pair[0].at_ms <= pair[1].at_ms));
+        for (index, operation) in plan.operations.iter().enumerate() {
+            prop_assert_eq!(operation.id, index as u64 + 1);
+            prop_assert!(operation.at_ms + operation.timeout_ms <= plan.duration_ms);
+            prop_assert!(operation.key < 5);
+        }
+        let mut down: Vec<&str> = Vec::new();
+        for planned in &plan.faults {
+            prop_assert!(planned.at_ms <= plan.duration_ms);
+            match (&planned.fault, planned.phase) {
+                (Fault::Crash { node }, Phase::Begin) => {
+                    prop_assert!(!down.contains(&node.as_str()), "{} crashes twice", node);
+                    down.push(node);
+                }
+                (Fault::Crash { node }, Phase::End) => down.retain(|other| other != node),
+                (Fault::Loss { loss, .. }, _) => prop_assert!((0.1..=0.9).contains(loss)),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_comes_back_from_its_file(seed: u64) {
+        let Some(plan) = plan(seed) else { return Ok(()) };
+        let back = Plan::from_text(&plan.to_text());
+        prop_assert_eq!(back.as_ref(), Ok(&plan));
+        prop_assert_eq!(back.unwrap().digest(), plan.digest());
+    }
+}
+
+#[test]
+fn dropping_a_fault_or_a_workload_moves_no_other() {
+    let whole = plan(7).unwrap();
+    let without = |text: &str, from: &str, until: &str| {
+        let start = text.find(from).unwrap();
+        let end = start + text[start..].find(until).unwrap();
+        [&text[..start], &text[end..]].concat()
+    };
+    let loss = "[[fault]]\nkind = \"loss\"";
+    let text = without(TEXT, loss, "[[fault]]\nkind = \"crash\"");
+    let text = without(&text, "[[workload]]\nrole = \"server\"", "[[fault]]");
+    let less = Plan::new(&scenario(&text), 7).unwrap();
+    assert_eq!(less.faults.len() + 1, whole.faults.len());
+    let partition = |plan: &Plan| {
+        let mut faults = plan.faults.iter();
+        faults
+            .find(|planned| planned.fault.kind() == "partition")
+            .map(|planned| planned.at_ms)
+    };
+    let crash = |plan: &Plan| {
+        let crashes = plan
+            .faults
+            .iter()
+            .filter(|planned| planned.fault.kind() == "crash");
+        crashes
+            .map(|planned| (planned.at_ms, planned.fault.clone()))
+            .collect::<Vec<_>>()
+    };
+    let of_clients = |plan: &Plan| {
+        let of = plan
+            .operations
+            .iter()
+            .filter(|operation| operation.node.starts_with("client"));
+        of.map(|operation| (operation.at_ms, operation.key))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(partition(&whole), partition(&less));
+    assert_eq!(crash(&whole), crash(&less));
+    assert_eq!(of_clients(&whole), of_clients(&less));
+    assert_eq!(whole.parameters, less.parameters);
+}
+
+#[test]
+fn a_fault_that_is_half_probable_is_in_half_of_the_plans() {
+    let has_loss = |plan: &Plan| plan.faults.iter().any(|fault| fault.fault.kind() == "loss");
+    let plans: Vec<Plan> = (0..400).filter_map(plan).collect();
+    let with = plans.iter().filter(|plan| has_loss(plan)).count();
+    assert!(
+        (plans.len() * 2 / 5..plans.len() * 3 / 5).contains(&with),
+        "{with}"
+    );
+}
+
+#[test]
+fn every_cut_every_edit_and_another_version_is_told_apart() {
+    let mut plan = plan(7).unwrap();
+    plan.operations.truncate(3);
+    let text = plan.to_text();
+    for end in 0..text.len() {
+        assert!(Plan::from_text(&text[..end]).is_err(), "{end}");
+    }
+    let middle = Plan::from_text(&text[..text.len() / 2]);
+    assert_eq!(middle, Err(PlanFileError::Truncated));
+    let edited = text.replace("duration_ms = 20000", "duration_ms = 10000");
+    assert_eq!(Plan::from_text(&edited), Err(PlanFileError::Edited));
+    let newer = text.replace("format = 1", "format = 2");
+    assert_eq!(
+        Plan::from_text(&newer),
+        Err(PlanFileError::Format("2".to_owned()))
+    );
+    assert_eq!(Plan::from_text("[nodes]\n"), Err(PlanFileError::NotAPlan));
+    let (body, _) = edited.rsplit_once("[seal]").unwrap();
+    let on_purpose = format!("{body}[seal]\ndigest = \"edited\"\n");
+    assert_eq!(Plan::from_text(&on_purpose).unwrap().duration_ms, 10_000);
+    let misspelt = on_purpose.replace("duration_ms", "durration_ms");
+    assert!(matches!(
+        Plan::from_text(&misspelt),
+        Err(PlanFileError::Wrong(_))
+    ));
+}
+
+#[test]
+fn the_largest_seed_is_a_seed() {
+    let plan = Plan::new(&scenario(TEXT), u64::MAX).unwrap();
+    assert_eq!(Plan::from_text(&plan.to_text()).unwrap().seed, u64::MAX);
+}
+
+#[test]
+fn too_many_operations_are_refused() {
+    let text = TEXT.replace("duration_s = 20", "duration_s = 80000");
+    let text = text.replace("every_ms = [10, 90]", "every_ms = 1");
+    let error = Plan::new(&scenario(&text), 1).unwrap_err();
+    assert_eq!(error, PlanError::Operations("workload-1".to_owned()));
+}

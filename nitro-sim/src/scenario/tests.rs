@@ -1,0 +1,150 @@
+//! Wrong files, with all that is said of them; and right ones.
+
+use super::*;
+
+fn catalogue() -> Catalogue {
+    let known = Known {
+        roles: vec!["client".to_owned(), "server".to_owned()],
+        operations: vec!["echo".to_owned()],
+    };
+    Catalogue::from([("echo".to_owned(), known)])
+}
+
+fn parse(text: &str) -> Result<Scenario, Problems> {
+    Scenario::parse("bad.toml", text, &catalogue())
+}
+
+fn problems(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+const HEAD: &str = "name = \"x\"\nsystem = \"echo\"\nduration_s = 10\n\
+                    [nodes]\nserver = 2\nclient = 1\n";
+
+#[test]
+fn everything_wrong_with_a_file_is_said_in_one_go() {
+    let text = r#"name = "bad"
+system = "ehco"
+duration_s = 10
+sped = 3
+
+[nodes]
+server = 0
+client = 2
+
+[network]
+latency_ms = [9, 2]
+loss = 1.5
+
+[[workload]]
+role = "clients"
+operation = "echo"
+every_ms = [20, 60]
+from_s = 5
+until_s = 4
+timeout_ms = 100
+
+[[fault]]
+kind = "partitoin"
+at_s = 1
+
+[[fault]]
+kind = "partition"
+groups = [["server-1"], ["server-1", "client-1"]]
+at_s = 12
+
+[[fault]]
+kind = "crash"
+node = "servr-1"
+at_s = 3
+restart_after_s = -1
+
+[checks]
+min_ok = "half"
+"#;
+    insta::assert_snapshot!(problems(text));
+}
+
+#[test]
+fn faults_that_contradict_one_another_are_told_by_name() {
+    let fault = |kind: &str, rest: &str| format!("[[fault]]\nkind = \"{kind}\"\n{rest}\n");
+    let text = [
+        HEAD.to_owned(),
+        fault(
+            "crash",
+            "node = \"server-1\"\nat_s = [1, 2]\nrestart_after_s = [1, 3]",
+        ),
+        fault("crash", "node = \"server-1\"\nat_s = 4"),
+        fault("restart", "node = \"server-1\"\nat_s = 6"),
+        fault("crash", "node = \"server-2\"\nat_s = 1\nname = \"first\""),
+        fault("crash", "node = \"server-2\"\nat_s = 8"),
+        fault(
+            "hold",
+            "between = [[\"server\"], [\"server-2\"]]\nat_s = 9\nfor_s = 5",
+        ),
+        fault("heal", "at_s = 1\nname = \"first\""),
+    ];
+    insta::assert_snapshot!(problems(&text.concat()));
+}
+
+#[test]
+fn a_syntax_error_shows_its_line_and_column() {
+    insta::assert_snapshot!(problems("name = \"x\"\nduration_s = = 3\n"));
+}
+
+#[test]
+fn an_empty_file_lacks_what_every_scenario_has() {
+    insta::assert_snapshot!(problems(""));
+}
+
+#[test]
+fn absurd_numbers_are_bounded() {
+    for (field, text) in [
+        (
+            "duration_s",
+            HEAD.replace("duration_s = 10", "duration_s = 315360000"),
+        ),
+        (
+            "duration_s",
+            HEAD.replace("duration_s = 10", "duration_s = -1"),
+        ),
+        (
+            "duration_s",
+            HEAD.replace("duration_s = 10", "duration_s = nan"),
+        ),
+        ("nodes", HEAD.replace("server = 2", "server = 1000000")),
+        (
+            "latency_ms",
+            format!("{HEAD}[network]\nlatency_ms = 1e12\n"),
+        ),
+        ("loss", format!("{HEAD}[network]\nloss = -0.1\n")),
+    ] {
+        let problems = parse(&text).unwrap_err();
+        assert!(problems.list[0].field.contains(field), "{problems}");
+    }
+}
+
+#[test]
+fn a_range_may_be_a_number_and_a_role_stands_for_its_nodes() {
+    let text = format!(
+        "{HEAD}[parameters]\nsize = [1, 3]\nratio = 0.5\nname = \"a\"\nfast = true\n\
+         [[fault]]\nkind = \"partition\"\ngroups = [[\"server\"], [\"client-1\"]]\nat_s = 1.5\n"
+    );
+    let scenario = parse(&text).unwrap();
+    assert_eq!(
+        scenario.faults[0].at_ms,
+        Range {
+            min: 1500,
+            max: 1500
+        }
+    );
+    let FaultKind::Decided(fault) = &scenario.faults[0].kind else {
+        panic!("{:?}", scenario.faults);
+    };
+    assert_eq!(fault.to_string(), "partition server-1 server-2 | client-1");
+    assert_eq!(scenario.node_names(), ["server-1", "server-2", "client-1"]);
+    assert_eq!(
+        scenario.parameters["size"],
+        Choice::Integer(Range { min: 1, max: 3 })
+    );
+}
