@@ -145,6 +145,8 @@ pub enum Target {
 pub enum NodeFault {
     /// It crashes; `for_ms` is how long it stays down.
     Crash,
+    /// It is asked to stop; `for_ms` is how long until it starts again.
+    Stop,
     /// It starts, or starts anew.
     Restart,
     /// It works this many times slower.

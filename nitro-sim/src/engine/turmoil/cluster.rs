@@ -149,6 +149,16 @@ impl<'p> Cluster<'p> {
         match (&planned.fault, phase, node) {
             (Fault::Crash { .. }, Phase::Begin, Some(node)) => self.crash(&node, id),
             (Fault::Crash { .. }, Phase::End, Some(node)) => self.start(&node),
+            (Fault::Stop { .. }, Phase::Begin, Some(node)) => {
+                let is_up = self.links.is_up(node.number);
+                let was_asked = node.life().stop.send_replace(true);
+                self.touch_if(id, is_up && !was_asked);
+            }
+            (Fault::Stop { .. }, Phase::End, Some(node)) => {
+                // One that has not ended by then is killed, as a supervisor would.
+                self.crash(&node, id);
+                self.start(&node);
+            }
             (Fault::Restart { .. }, _, Some(node)) => {
                 self.crash(&node, id);
                 self.start(&node);

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use nitro::host::Clock;
 use nitro::host::tasks::panic_message;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::clock::{Death, VirtualClock};
 use super::sockets::Sockets;
@@ -41,6 +42,8 @@ pub(super) struct Life {
     pub(super) death: Death,
     /// Whether its role has returned.
     pub(super) is_over: bool,
+    /// Tells the node that it is asked to stop.
+    pub(super) stop: watch::Sender<bool>,
 }
 
 impl Life {
@@ -48,6 +51,7 @@ impl Life {
         Self {
             death: Death::none(),
             is_over: false,
+            stop: watch::Sender::new(false),
         }
     }
 }
@@ -91,6 +95,7 @@ impl Launch {
             parameters: self.parameters.clone(),
             operations: self.operations.clone(),
             recorder: self.recorder.clone(),
+            stop: self.life().stop.subscribe(),
         });
         let at = self
             .machines
