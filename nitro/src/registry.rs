@@ -220,7 +220,8 @@ impl Health {
 /// A registry, whichever it is. Cheap to clone.
 ///
 /// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> nitro::Result<()> {
 /// use nitro::registry::{Node, Registry};
 ///
 /// let host = nitro::host::tokio::host();
@@ -232,8 +233,8 @@ impl Health {
 /// let nodes = registry.list(Some("greeter")).await?.nodes;
 /// assert_eq!(nodes[0].id, "greeter-1");
 /// registration.deregister().await?;
-/// # nitro::Result::Ok(()) })?;
-/// # nitro::Result::Ok(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registry(AnyService<Call<Request>, Reply>);
