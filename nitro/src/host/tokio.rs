@@ -30,6 +30,28 @@ pub fn host() -> Host {
     }
 }
 
+/// Waits until this process is asked to stop: SIGTERM, or SIGINT (Ctrl-C).
+///
+/// # Errors
+///
+/// When the machine does not let the process listen for signals.
+pub async fn shutdown_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
 /// Tokio's clock: the machine's own, or a paused one in tests.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineClock {

@@ -1,0 +1,173 @@
+//! One node as a client sees it: one multiplexed connection, opened on demand.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::address::Address;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::host::entropy::Sequence;
+use crate::rpc::wire::{Connection, Limits};
+use crate::time::Instant;
+use crate::transport::Transport;
+
+/// How long opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The wait after the first failure to connect.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// By how much each wait is longer than the one before, as in gRPC's connection backoff.
+const BACKOFF_MULTIPLIER: f64 = 1.6;
+/// The longest wait: a node that is back is found again within this time.
+const BACKOFF_MAX: Duration = Duration::from_secs(3);
+/// Each wait is longer or shorter by up to this share, so that clients disperse.
+const BACKOFF_JITTER: f64 = 0.2;
+
+/// What an endpoint needs to connect.
+#[derive(Clone, Debug)]
+pub(super) struct Dialer {
+    pub(super) host: Host,
+    pub(super) transport: Transport,
+    pub(super) limits: Limits,
+}
+
+/// A node and the connection to it.
+pub(super) struct Endpoint {
+    id: Arc<str>,
+    address: Address,
+    dialer: Dialer,
+    connection: ArcSwapOption<Connection>,
+    dial: Mutex<Dial>,
+    jitter: Sequence,
+}
+
+#[derive(Default)]
+struct Dial {
+    /// The attempt under way; it tells how it ended.
+    running: Option<watch::Receiver<Option<Result<()>>>>,
+    failures: u32,
+    not_before: Instant,
+}
+
+impl Endpoint {
+    pub(super) fn new(id: Arc<str>, address: Address, dialer: Dialer) -> Arc<Self> {
+        let jitter = Sequence::from_seed(dialer.host.entropy.next_u64());
+        Arc::new(Self {
+            id,
+            address,
+            dialer,
+            connection: ArcSwapOption::empty(),
+            dial: Mutex::new(Dial::default()),
+            jitter,
+        })
+    }
+
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The connection, if there is one that takes calls.
+    pub(super) fn open_connection(&self) -> Option<Connection> {
+        let connection = self.connection.load();
+        let connection = connection.as_ref()?;
+        connection.is_open().then(|| Connection::clone(connection))
+    }
+
+    /// The connection, opened if there is none. All callers share one attempt, which goes on when
+    /// they give up; after a failure there is a wait, in which this fails at once.
+    pub(super) async fn connect(self: Arc<Self>) -> Result<Connection> {
+        loop {
+            if let Some(connection) = self.open_connection() {
+                return Ok(connection);
+            }
+            let mut running = self.running_dial()?;
+            let ended = running.wait_for(Option::is_some).await;
+            let gone = || Error::unavailable("the attempt to connect was stopped").unsent();
+            let ended = ended.map_err(|_| gone())?.clone();
+            ended.expect("waited until it is there")?;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Dial> {
+        self.dial.lock().expect("no panic while the dial is held")
+    }
+
+    fn running_dial(self: &Arc<Self>) -> Result<watch::Receiver<Option<Result<()>>>> {
+        let mut dial = self.lock();
+        if let Some(running) = &dial.running {
+            return Ok(running.clone());
+        }
+        let wait = dial.not_before.since(self.dialer.host.clock.now());
+        if !wait.is_zero() {
+            let message = format!(
+                "{} could not be reached; next try in {wait:?}",
+                self.address
+            );
+            return Err(Error::unavailable(message).unsent());
+        }
+        let (ended, running) = watch::channel(None);
+        dial.running = Some(running.clone());
+        drop(dial);
+        let endpoint = Arc::clone(self);
+        let dialing = async move {
+            let result = endpoint.dial().await;
+            ended.send_replace(Some(result));
+        };
+        self.dialer
+            .host
+            .tasks
+            .spawn("rpc connect", Box::pin(dialing));
+        Ok(running)
+    }
+
+    async fn dial(&self) -> Result<()> {
+        let Dialer {
+            host,
+            transport,
+            limits,
+        } = &self.dialer;
+        let opening = async {
+            let link = transport.connect(&self.address).await?;
+            Connection::open(host, link, self.address.to_string(), *limits).await
+        };
+        let opened = host.clock.timeout(CONNECT_TIMEOUT, opening).await;
+        let opened = opened.unwrap_or_else(|_| {
+            let message = format!("{} did not answer within {CONNECT_TIMEOUT:?}", self.address);
+            Err(Error::unavailable(message).unsent())
+        });
+        let mut dial = self.lock();
+        dial.running = None;
+        match opened {
+            Ok(connection) => {
+                dial.failures = 0;
+                self.connection.store(Some(Arc::new(connection)));
+                Ok(())
+            }
+            Err(error) => {
+                dial.not_before = host.clock.now() + self.backoff(dial.failures);
+                dial.failures = dial.failures.saturating_add(1);
+                Err(error)
+            }
+        }
+    }
+
+    fn backoff(&self, failures: u32) -> Duration {
+        let exponent = i32::try_from(failures).unwrap_or(i32::MAX);
+        let grown = BACKOFF_FIRST.as_secs_f64() * BACKOFF_MULTIPLIER.powi(exponent);
+        let spread = 1.0 + BACKOFF_JITTER * (2.0 * self.jitter.unit() - 1.0);
+        Duration::from_secs_f64(grown.min(BACKOFF_MAX.as_secs_f64()) * spread)
+    }
+
+    /// Lets the connection finish its calls and close.
+    pub(super) fn retire(&self) {
+        if let Some(connection) = self.connection.swap(None) {
+            connection.drain();
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The whole client stack on one screen, the outermost layer first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::{Service, ServiceBuilder};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::layer::{Budget, DeadlineLayer, RetryLayer, RetryPolicy, TraceLayer};
+use crate::rpc::deadline::BodyDeadlineLayer;
+use crate::rpc::{Request, Response, Rpc};
+
+/// What of the stack can be set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClientSettings {
+    /// How long a call may take in all, retries included, unless it says less.
+    pub timeout: Duration,
+    /// How often and how fast to try again.
+    pub retry: RetryPolicy,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Puts the layers of a client around what picks a node and calls it.
+pub fn stack<S>(host: &Host, settings: &ClientSettings, balance: S) -> Rpc
+where
+    S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
+    S::Error: Into<Error>,
+    S::Future: Send,
+{
+    let clock = || Arc::clone(&host.clock);
+    let entropy = || Arc::clone(&host.entropy);
+    let budget = Budget::new(clock());
+    let stack = ServiceBuilder::new()
+        // Outermost, so that one span holds every attempt and the waits between.
+        .layer(TraceLayer::client(clock(), entropy()))
+        // One time limit for all attempts together: a caller waits once.
+        .layer(DeadlineLayer::new(clock(), settings.timeout))
+        // Inside the limit, which it must know: its messages are under it as well.
+        .layer(BodyDeadlineLayer::new(clock()))
+        // Below the limit and above the choice of a node, so that each attempt chooses anew.
+        .layer(RetryLayer::new(clock(), entropy(), settings.retry, budget))
+        .service(balance);
+    Rpc::new(stack)
+}

@@ -1,0 +1,225 @@
+//! A time limit for every call.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use super::KeptName;
+use crate::error::{Error, Result};
+use crate::host::{Clock, Timer};
+use crate::operation::Operation;
+use crate::time::Instant;
+
+/// Makes a [`Deadline`] around a service.
+#[derive(Clone)]
+pub struct DeadlineLayer {
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+}
+
+impl DeadlineLayer {
+    /// Every call ends within `timeout`, or by its own deadline if that comes first.
+    pub fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
+        Self { clock, timeout }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        let layer = self.clone();
+        Deadline { inner, layer }
+    }
+}
+
+/// Ends calls whose time is up: a call that comes too late is refused unsent, one that takes too
+/// long is dropped. Both answer [`DeadlineExceeded`](crate::Kind::DeadlineExceeded).
+///
+/// The deadline is written into the operation, so that whoever carries it further can pass it on.
+#[derive(Clone)]
+pub struct Deadline<S> {
+    inner: S,
+    layer: DeadlineLayer,
+}
+
+impl<S, Op> Service<Op> for Deadline<S>
+where
+    Op: Operation,
+    S: Service<Op>,
+    S::Error: Into<Error>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut operation: Op) -> Self::Future {
+        let started = self.layer.clock.now();
+        let limit = started + self.layer.timeout;
+        let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
+        let name = KeptName::new(operation.name());
+        let inner = (deadline > started).then(|| {
+            operation.set_deadline(deadline);
+            self.inner.call(operation)
+        });
+        DeadlineFuture {
+            inner,
+            timer: None,
+            clock: Arc::clone(&self.layer.clock),
+            started,
+            deadline,
+            name,
+        }
+    }
+}
+
+pin_project! {
+    /// A call with a time limit.
+    pub struct DeadlineFuture<F> {
+        // None when refused from the start, and once the time is up.
+        #[pin]
+        inner: Option<F>,
+        // Armed when the call first has to wait: most calls in a process never do.
+        timer: Option<Box<dyn Timer>>,
+        clock: Arc<dyn Clock>,
+        started: Instant,
+        deadline: Instant,
+        name: KeptName,
+    }
+}
+
+impl<F, R, E> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    E: Into<Error>,
+{
+    type Output = Result<R>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            let message = format!("{}: the deadline had passed before the call", this.name);
+            return Poll::Ready(Err(Error::deadline_exceeded(message).unsent()));
+        };
+        if let Poll::Ready(answer) = inner.poll(context) {
+            return Poll::Ready(answer.map_err(Into::into));
+        }
+        let (clock, deadline) = (this.clock, *this.deadline);
+        let timer = this.timer.get_or_insert_with(|| clock.timer(deadline));
+        ready!(timer.poll_elapsed(context));
+        this.inner.set(None);
+        let limit = deadline.since(*this.started);
+        let message = format!("{}: no answer within {limit:?}", this.name);
+        Poll::Ready(Err(Error::deadline_exceeded(message)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::error::Kind;
+    use crate::layer::tests::{Act, Call, Scripted, clock};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_at_its_own_deadline_or_the_limit_whichever_is_first() {
+        for (own, expected) in [(None, 1_000), (Some(400), 400), (Some(5_000), 1_000)] {
+            let clock = clock();
+            let service = Scripted::new([Act::AnswerAfter(SECOND * 60, Ok(1))]);
+            let deadline = own.map(|millis| clock.now() + Duration::from_millis(millis));
+            let call = Call {
+                deadline,
+                ..Call::default()
+            };
+            let started = clock.now();
+            let layer = DeadlineLayer::new(clock.clone(), SECOND);
+            let error = layer
+                .layer(service.clone())
+                .oneshot(call)
+                .await
+                .unwrap_err();
+            let took = clock.now().since(started).as_millis();
+            // Timers have a granularity of a millisecond.
+            assert!((expected..=expected + 2).contains(&took), "{took} ms");
+            assert_eq!(error.kind(), Kind::DeadlineExceeded);
+            assert!(!error.is_unsent());
+            let limit = Duration::from_millis(u64::try_from(expected).unwrap());
+            let text = format!("greeter/hello: no answer within {limit:?}");
+            assert_eq!(error.message(), text);
+            assert_eq!(service.seen()[0].deadline, Some(started + limit));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_comes_too_late_is_refused_unsent() {
+        let clock = clock();
+        let service = Scripted::default();
+        let call = Call {
+            deadline: Some(clock.now()),
+            ..Call::default()
+        };
+        let layer = DeadlineLayer::new(clock, SECOND);
+        let error = layer
+            .layer(service.clone())
+            .oneshot(call)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::DeadlineExceeded);
+        assert!(error.is_unsent());
+        assert!(service.seen().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_time_is_up_is_dropped_with_what_it_holds() {
+        let held = Arc::new(());
+        let holder = Arc::clone(&held);
+        let waits = tower::service_fn(move |_: Call| {
+            let holder = Arc::clone(&holder);
+            async move {
+                let _held = holder;
+                std::future::pending::<Result<u32>>().await
+            }
+        });
+        let layer = DeadlineLayer::new(clock(), SECOND);
+        let mut calling = Box::pin(layer.layer(waits.clone()).oneshot(Call::default()));
+        // One here, one in the closure, one in its clone.
+        assert_eq!(Arc::strong_count(&held), 3);
+        calling.as_mut().await.unwrap_err();
+        assert_eq!(
+            Arc::strong_count(&held),
+            2,
+            "Oneshot dropped the service, we the call"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_timer_is_made_for_a_call_that_does_not_wait() {
+        struct NoTimers(Arc<dyn Clock>);
+        impl Clock for NoTimers {
+            fn now(&self) -> Instant {
+                self.0.now()
+            }
+            fn wall(&self) -> crate::time::WallTime {
+                self.0.wall()
+            }
+            fn timer(&self, _at: Instant) -> Box<dyn Timer> {
+                panic!("a timer was made")
+            }
+        }
+        let layer = DeadlineLayer::new(Arc::new(NoTimers(clock())), SECOND);
+        let service = layer.layer(Scripted::new([Act::Answer(Ok(3))]));
+        assert_eq!(service.oneshot(Call::default()).await.unwrap(), 3);
+    }
+}

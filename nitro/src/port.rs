@@ -1,0 +1,71 @@
+//! A call to a port: a plain request, with what travels beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metadata::Metadata;
+use crate::operation::Operation;
+use crate::time::Instant;
+
+/// What a port is asked, as plain data.
+pub trait PortRequest: Clone + Send + Sync + 'static {
+    /// What is asked for, such as `registry/list`.
+    fn name(&self) -> &'static str;
+
+    /// Whether asking twice is the same as asking once.
+    fn is_idempotent(&self) -> bool;
+
+    /// How long the port is asked to hold its answer back; zero unless it waits for a change.
+    fn wait(&self) -> Duration;
+}
+
+/// A request to a port on its way through layers.
+#[derive(Clone, Debug)]
+pub struct Call<Q> {
+    /// What is asked.
+    pub request: Q,
+    /// When the caller stops waiting.
+    pub deadline: Option<Instant>,
+    /// The pairs that travel with it.
+    pub metadata: Metadata,
+}
+
+impl<Q> Call<Q> {
+    /// A request that nothing travels with yet.
+    pub const fn new(request: Q) -> Self {
+        Self {
+            request,
+            deadline: None,
+            metadata: Metadata::new(),
+        }
+    }
+}
+
+impl<Q: PortRequest> Operation for Call<Q> {
+    fn name(&self) -> &str {
+        self.request.name()
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.request.is_idempotent()
+    }
+
+    fn try_clone(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    /// A port is not a node: a backend that has several chooses among them itself.
+    fn avoid(&mut self, _node: &Arc<str>) {}
+}

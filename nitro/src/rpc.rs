@@ -1,0 +1,116 @@
+//! What a call is: the words that client, server and wire share.
+//!
+//! An [`Rpc`] is a tower service from [`Request`] to [`Response`], whatever stands behind it: a
+//! [`Router`](router::Router), a connection, a balanced cluster of nodes, or any of these under
+//! layers. So a client can be handed a server with no wire between them.
+
+pub mod body;
+pub mod deadline;
+pub mod handler;
+pub mod method;
+pub mod router;
+pub mod wire;
+
+use std::sync::Arc;
+
+pub use body::Body;
+pub use handler::{Call, Incoming, Outgoing, Reply};
+pub use method::Method;
+pub use router::Router;
+
+use crate::metadata::Metadata;
+use crate::name::Name;
+use crate::operation::Operation;
+use crate::service::AnyService;
+use crate::time::Instant;
+
+/// Anything that answers calls.
+pub type Rpc = AnyService<Request, Response>;
+
+/// A call: where to, until when, and the messages.
+#[derive(Debug)]
+pub struct Request {
+    /// The method, as `service/method`.
+    pub path: Name,
+    /// The content type of the messages, both ways.
+    pub content_type: Name,
+    /// What travels with the call.
+    pub metadata: Metadata,
+    /// When the caller stops waiting, on the clock of this host.
+    pub deadline: Option<Instant>,
+    /// Whether doing it twice is the same as doing it once.
+    pub is_idempotent: bool,
+    /// What the call is about, for selectors that send one key to one node.
+    pub key: Option<u64>,
+    /// The nodes that have failed this call, to be passed over.
+    pub avoid: Vec<Arc<str>>,
+    /// The messages.
+    pub body: Body,
+}
+
+impl Request {
+    /// A call of a path with a body; no deadline, no metadata, not idempotent.
+    pub fn new(path: impl Into<Name>, content_type: impl Into<Name>, body: Body) -> Self {
+        Self {
+            path: path.into(),
+            content_type: content_type.into(),
+            metadata: Metadata::new(),
+            deadline: None,
+            is_idempotent: false,
+            key: None,
+            avoid: Vec::new(),
+            body,
+        }
+    }
+}
+
+impl Operation for Request {
+    fn name(&self) -> &str {
+        &self.path
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.is_idempotent
+    }
+
+    fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            path: self.path.clone(),
+            content_type: self.content_type.clone(),
+            metadata: self.metadata.clone(),
+            deadline: self.deadline,
+            is_idempotent: self.is_idempotent,
+            key: self.key,
+            avoid: self.avoid.clone(),
+            body: self.body.try_clone()?,
+        })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    fn avoid(&mut self, node: &Arc<str>) {
+        if !self.avoid.contains(node) {
+            self.avoid.push(Arc::clone(node));
+        }
+    }
+}
+
+/// An answer: what travels with it, and the messages. A failure is an error instead, or an error
+/// that ends the body.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// What travels with the answer, ahead of the messages.
+    pub metadata: Metadata,
+    /// The messages.
+    pub body: Body,
+}

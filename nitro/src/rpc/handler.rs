@@ -1,0 +1,325 @@
+//! Typed handlers: what decodes a call for them and encodes what they answer.
+
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+
+use super::body::{Body, Sender};
+use super::{Request, Response};
+use crate::codec::{self, Codec};
+use crate::error::{Error, Result};
+use crate::host::tasks::panic_message;
+use crate::metadata::Metadata;
+use crate::name::Name;
+use crate::service::Calling;
+use crate::time::Instant;
+
+/// What a handler knows of a call beside its messages.
+///
+/// When the caller gives up, or its connection is lost, the handler's future is dropped: what
+/// must be undone belongs in a guard.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method that was called.
+    pub path: Name,
+    /// What travelled with the call.
+    pub metadata: Metadata,
+    /// When the caller stops waiting, on the clock of this host.
+    pub deadline: Option<Instant>,
+}
+
+/// An answer of one message with metadata; a bare message becomes one by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply<T> {
+    /// The message.
+    pub message: T,
+    /// What travels with it.
+    pub metadata: Metadata,
+}
+
+impl<T> From<T> for Reply<T> {
+    fn from(message: T) -> Self {
+        let metadata = Metadata::new();
+        Self { message, metadata }
+    }
+}
+
+/// A handler whose types are forgotten.
+pub(super) type Handler = Arc<dyn Fn(Request) -> Calling<Response> + Send + Sync>;
+
+/// Encodes a message, checking its length.
+///
+/// # Errors
+///
+/// What the codec says; [`ResourceExhausted`](crate::error::Kind::ResourceExhausted) when it is
+/// longer than [`codec::MESSAGE_BYTES_MAX`].
+pub fn encode<T, C: Codec<T>>(codec: &C, content_type: &'static str, value: &T) -> Result<Bytes> {
+    let mut buffer = BytesMut::new();
+    codec::encode_within(
+        codec,
+        content_type,
+        value,
+        &mut buffer,
+        codec::MESSAGE_BYTES_MAX,
+    )?;
+    Ok(buffer.freeze())
+}
+
+type Decode<T> = dyn Fn(&Bytes) -> Result<T> + Send + Sync;
+type Encode<T> = dyn Fn(&T) -> Result<Bytes> + Send + Sync;
+
+/// The messages that come in, decoded as they are asked for.
+pub struct Incoming<T> {
+    body: Body,
+    decode: Box<Decode<T>>,
+}
+
+impl<T> Incoming<T> {
+    /// The messages of a body.
+    pub fn new<C: Codec<T>>(body: Body, codec: C, content_type: &'static str) -> Self {
+        let decode = Box::new(move |bytes: &Bytes| codec.decode(content_type, bytes));
+        Self { body, decode }
+    }
+
+    /// The next message, or `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// What broke the stream off, or that a message does not decode; nothing comes after it.
+    pub async fn next(&mut self) -> Option<Result<T>> {
+        poll_fn(|context| self.poll_message(context)).await
+    }
+
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        self.body.poll_next(context).map(|next| {
+            let decoded = next?.and_then(|bytes| (self.decode)(&bytes));
+            if decoded.is_err() {
+                self.body = Body::empty();
+            }
+            Some(decoded)
+        })
+    }
+}
+
+impl<T> Stream for Incoming<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        self.get_mut().poll_message(context)
+    }
+}
+
+impl<T> std::fmt::Debug for Incoming<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Incoming").field(&self.body).finish()
+    }
+}
+
+/// Sends the messages that go out.
+pub struct Outgoing<T> {
+    sender: Sender,
+    encode: Box<Encode<T>>,
+    types: PhantomData<fn(T)>,
+}
+
+impl<T> Outgoing<T> {
+    /// Encodes what is sent into a body's sender.
+    pub fn new<C: Codec<T>>(sender: Sender, codec: C, content_type: &'static str) -> Self {
+        let encode = Box::new(move |value: &T| encode(&codec, content_type, value));
+        let types = PhantomData;
+        Self {
+            sender,
+            encode,
+            types,
+        }
+    }
+
+    /// Sends a message, waiting while the other side does not keep up.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`](crate::error::Kind::Cancelled) when the call is over; what the codec says.
+    pub async fn send(&self, message: impl std::borrow::Borrow<T>) -> Result<()> {
+        let encoded = (self.encode)(message.borrow())?;
+        self.sender.send(encoded).await
+    }
+
+    /// Ends the stream well. A client must: dropping it instead cancels the call. For a handler
+    /// the stream ends with its return.
+    pub async fn finish(self) {
+        self.sender.finish().await;
+    }
+}
+
+impl<T> std::fmt::Debug for Outgoing<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing").finish_non_exhaustive()
+    }
+}
+
+fn split(request: Request) -> (Call, Body) {
+    let call = Call {
+        path: request.path,
+        metadata: request.metadata,
+        deadline: request.deadline,
+    };
+    (call, request.body)
+}
+
+/// One message in, one out.
+pub(super) fn unary<In, Out, C, F, Fut, R>(codec: C, handler: F) -> Handler
+where
+    In: Send + 'static,
+    Out: 'static,
+    C: Codec<In> + Codec<Out>,
+    F: Fn(Call, In) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<R>> + Send,
+    R: Into<Reply<Out>>,
+{
+    Arc::new(move |request| {
+        let (codec, handler) = (codec.clone(), handler.clone());
+        Box::pin(async move {
+            let content_type = codec.negotiate(&request.content_type)?;
+            let (call, body) = split(request);
+            let input: In = codec.decode(content_type, &body.single().await?)?;
+            let answer = handler(call, input).await?;
+            one_message::<Out, C>(&codec, content_type, answer.into())
+        })
+    })
+}
+
+/// A stream in, one message out.
+pub(super) fn client_streaming<In, Out, C, F, Fut, R>(codec: C, handler: F) -> Handler
+where
+    In: Send + 'static,
+    Out: 'static,
+    C: Codec<In> + Codec<Out>,
+    F: Fn(Call, Incoming<In>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<R>> + Send,
+    R: Into<Reply<Out>>,
+{
+    Arc::new(move |request| {
+        let (codec, handler) = (codec.clone(), handler.clone());
+        Box::pin(async move {
+            let content_type = codec.negotiate(&request.content_type)?;
+            let (call, body) = split(request);
+            let incoming = Incoming::new(body, codec.clone(), content_type);
+            let answer = handler(call, incoming).await?;
+            one_message::<Out, C>(&codec, content_type, answer.into())
+        })
+    })
+}
+
+fn one_message<Out, C: Codec<Out>>(
+    codec: &C,
+    content_type: &'static str,
+    reply: Reply<Out>,
+) -> Result<Response> {
+    let message = encode(codec, content_type, &reply.message)?;
+    let body = Body::once(message);
+    let metadata = reply.metadata;
+    Ok(Response { metadata, body })
+}
+
+/// One message in, a stream out.
+pub(super) fn server_streaming<In, Out, C, F, Fut>(codec: C, handler: F) -> Handler
+where
+    In: Send + 'static,
+    Out: 'static,
+    C: Codec<In> + Codec<Out>,
+    F: Fn(Call, In, Outgoing<Out>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    Arc::new(move |request| {
+        let (codec, handler) = (codec.clone(), handler.clone());
+        Box::pin(async move {
+            let content_type = codec.negotiate(&request.content_type)?;
+            let (call, body) = split(request);
+            let input: In = codec.decode(content_type, &body.single().await?)?;
+            let (sender, messages) = Body::channel();
+            let outgoing = Outgoing::new(sender, codec, content_type);
+            Ok(driven(messages, handler(call, input, outgoing)))
+        })
+    })
+}
+
+/// A stream in, a stream out.
+pub(super) fn bidirectional<In, Out, C, F, Fut>(codec: C, handler: F) -> Handler
+where
+    In: Send + 'static,
+    Out: 'static,
+    C: Codec<In> + Codec<Out>,
+    F: Fn(Call, Incoming<In>, Outgoing<Out>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    Arc::new(move |request| {
+        let (codec, handler) = (codec.clone(), handler.clone());
+        Box::pin(async move {
+            let content_type = codec.negotiate(&request.content_type)?;
+            let (call, body) = split(request);
+            let incoming = Incoming::new(body, codec.clone(), content_type);
+            let (sender, messages) = Body::channel();
+            let outgoing = Outgoing::new(sender, codec, content_type);
+            Ok(driven(messages, handler(call, incoming, outgoing)))
+        })
+    })
+}
+
+/// An answer whose handler runs as its messages are asked for: no task, and dropping the body
+/// drops the handler.
+fn driven(messages: Body, handler: impl Future<Output = Result<()>> + Send + 'static) -> Response {
+    Response {
+        metadata: Metadata::new(),
+        body: Body::driven(Driven {
+            messages,
+            handler: Some(Box::pin(handler)),
+            outcome: Ok(()),
+        }),
+    }
+}
+
+struct Driven {
+    messages: Body,
+    handler: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
+    outcome: Result<()>,
+}
+
+impl Stream for Driven {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let this = self.get_mut();
+        if let Some(handler) = &mut this.handler {
+            // The catch-panic layer sees the head of an answer only: the rest runs here.
+            let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
+            let polled = polled.unwrap_or_else(|panic| {
+                let message = format!("handler panicked: {}", panic_message(&*panic));
+                Poll::Ready(Err(Error::internal(message)))
+            });
+            if let Poll::Ready(outcome) = polled {
+                this.handler = None;
+                this.outcome = outcome;
+            }
+        }
+        match this.messages.poll_next(context) {
+            Poll::Ready(Some(Ok(message))) => Poll::Ready(Some(Ok(message))),
+            Poll::Pending if this.handler.is_some() => Poll::Pending,
+            // The handler has returned, so the pipe's end is the handler's outcome; or it has
+            // dropped its sender and works on, in which case its outcome is still to come.
+            _ if this.handler.is_some() => {
+                this.messages = Body::empty();
+                Poll::Pending
+            }
+            _ => {
+                let outcome = std::mem::replace(&mut this.outcome, Ok(()));
+                Poll::Ready(outcome.err().map(Err::<Bytes, Error>))
+            }
+        }
+    }
+}

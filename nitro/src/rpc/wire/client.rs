@@ -1,0 +1,411 @@
+//! The calling side of a connection.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::bytes::Bytes;
+use futures_util::Stream;
+use tower::Service;
+
+use super::Limits;
+use super::driver::{Driver, Role};
+use super::flow::Inbound;
+use super::message::{
+    self, CallHead, FLAG_END, INLINE_BYTES_MAX, METHOD_UNNUMBERED, METHODS_MAX, MethodName, REPLY,
+};
+use super::state::{HIGH_WATER, Lookup, Shared, State, call_is_over};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::rpc::{Body, Request, Response};
+use crate::transport::{Frame, Link};
+
+/// The calling side: a tower service, cheap to clone, that carries many calls at once.
+///
+/// The connection closes when the last clone and the last call are gone.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    _handle: Arc<Handle>,
+}
+
+/// Says GOAWAY when the last clone of a connection is dropped.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let reason = Error::unavailable("the client has gone");
+        self.0.lock().go_away(&reason);
+    }
+}
+
+impl Connection {
+    /// Opens a connection over a link, and waits until the peer has answered.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::error::Kind::Unavailable), unsent, when the peer closes, speaks
+    /// something else, or does not answer within a tick of the limits.
+    pub async fn open(host: &Host, link: Link, peer: String, limits: Limits) -> Result<Self> {
+        let shared = Shared::new(host, link.outbox(), limits, peer);
+        let driver = Driver::new(link, Arc::clone(&shared), Calling);
+        let connection = Self {
+            _handle: Arc::new(Handle(Arc::clone(&shared))),
+            shared,
+        };
+        let driving = async { drop(driver.await) };
+        host.tasks.spawn("rpc client connection", Box::pin(driving));
+        poll_fn(|context| connection.poll_settled(context)).await?;
+        Ok(connection)
+    }
+
+    fn poll_settled(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.shared.lock();
+        if let Some(error) = &state.closed {
+            return Poll::Ready(Err(error.clone().unsent()));
+        }
+        if state.peer.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        state.wait(context.waker());
+        Poll::Pending
+    }
+
+    /// Whether it takes further calls.
+    pub fn is_open(&self) -> bool {
+        let state = self.shared.lock();
+        state.closed.is_none() && !state.is_draining
+    }
+
+    /// Calls under way.
+    pub fn in_flight(&self) -> usize {
+        self.shared.lock().open_streams()
+    }
+
+    /// Opens no further calls; the connection closes when those under way are done.
+    pub fn drain(&self) {
+        let reason = Error::unavailable("the client is done");
+        self.shared.lock().go_away(&reason);
+    }
+}
+
+impl Service<Request> for Connection {
+    type Response = Response;
+    type Error = Error;
+    type Future = Calls;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Calls {
+        Calls {
+            shared: Arc::clone(&self.shared),
+            step: Step::Waiting(request),
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection")
+            .field(&self.shared.peer)
+            .finish()
+    }
+}
+
+/// A call under way. Dropping it cancels the call at the other side.
+pub struct Calls {
+    shared: Arc<Shared>,
+    step: Step,
+}
+
+enum Step {
+    /// Not begun: the connection has no room, or it was not polled yet.
+    Waiting(Request),
+    /// The rest of a long message is on its way.
+    Sending(u32, Bytes),
+    /// The answer is awaited.
+    Sent(u32),
+    Done,
+}
+
+impl Calls {
+    fn poll_begin(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let Step::Waiting(request) = &self.step else {
+            return Poll::Ready(Ok(()));
+        };
+        message::check_names(&request.path, &request.content_type)?;
+        let now = request
+            .deadline
+            .map(|deadline| (deadline, self.shared.host.clock.now()));
+        if now.is_some_and(|(deadline, now)| deadline <= now) {
+            let message = "the time of the call was up before it was sent";
+            return Poll::Ready(Err(Error::deadline_exceeded(message).unsent()));
+        }
+        let mut state = self.shared.lock();
+        if let Some(error) = &state.closed {
+            return Poll::Ready(Err(error.clone().unsent()));
+        }
+        if state.is_draining {
+            let message = format!("connection to {} takes no further calls", self.shared.peer);
+            return Poll::Ready(Err(Error::unavailable(message).unsent()));
+        }
+        if state.outbox.len() > HIGH_WATER {
+            state.wait(context.waker());
+            return Poll::Pending;
+        }
+        let id = state.open()?;
+        let remaining_us = now.map(|(deadline, now)| {
+            u64::try_from(deadline.since(now).as_micros()).expect("584 years fit in microseconds")
+        });
+        write_call(&mut state, request, remaining_us, id);
+        state.wake_driver();
+        drop(state);
+        self.send_body(id);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Goes on with what of the body did not go with the CALL.
+    fn send_body(&mut self, id: u32) {
+        let Step::Waiting(request) = std::mem::replace(&mut self.step, Step::Sent(id)) else {
+            return;
+        };
+        if is_inline(&request.body) {
+            return;
+        }
+        if let Some(message) = request.body.as_once() {
+            self.step = Step::Sending(id, message.clone());
+            return;
+        }
+        let sending = send_stream(Arc::clone(&self.shared), id, request.body);
+        let tasks = &self.shared.host.tasks;
+        tasks.spawn("rpc request stream", Box::pin(sending));
+    }
+
+    fn poll_answer(&mut self, id: u32, context: &mut Context<'_>) -> Poll<Result<Response>> {
+        let mut state = self.shared.lock();
+        let Some(stream) = state.stream(id) else {
+            return Poll::Ready(Err(call_is_over()));
+        };
+        let inbound = &mut stream.inbound;
+        if let Some(metadata) = inbound.head.take() {
+            let body = match take_whole(inbound) {
+                Some((body, cost)) => {
+                    state.free_connection(cost);
+                    state.release(id);
+                    body
+                }
+                None => Body::stream(Answer {
+                    shared: Arc::clone(&self.shared),
+                    id,
+                }),
+            };
+            return Poll::Ready(Ok(Response { metadata, body }));
+        }
+        match inbound.end.take() {
+            None => {
+                inbound.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Some(end) => {
+                // What ended it here is put back, so that the other side is told if it must be.
+                inbound.end = Some(Ok(()));
+                state.give_up(id);
+                Poll::Ready(end.map(|()| Response::default()))
+            }
+        }
+    }
+}
+
+/// The whole body and what it cost, when it has ended well and is one message at most.
+fn take_whole(inbound: &mut Inbound) -> Option<(Body, u32)> {
+    if !matches!(inbound.end, Some(Ok(()))) {
+        return None;
+    }
+    let only = inbound.take_only()?;
+    Some(only.map_or((Body::empty(), 0), |(message, cost)| {
+        (Body::once(message), cost)
+    }))
+}
+
+fn is_inline(body: &Body) -> bool {
+    body.is_empty()
+        || body
+            .as_once()
+            .is_some_and(|message| message.len() <= INLINE_BYTES_MAX)
+}
+
+fn write_call(state: &mut State, request: &Request, remaining_us: Option<u64>, id: u32) {
+    let known = state.methods.len();
+    let names = (request.path.clone(), request.content_type.clone());
+    let method = match state.methods.get(&names) {
+        Some(number) => MethodName::Known(*number),
+        None => {
+            let number = u16::try_from(known)
+                .ok()
+                .filter(|number| *number < METHODS_MAX);
+            if let Some(number) = number {
+                state.methods.insert(names, number);
+            }
+            MethodName::New {
+                number: number.unwrap_or(METHOD_UNNUMBERED),
+                path: &request.path,
+                content_type: &request.content_type,
+            }
+        }
+    };
+    let metadata = request.metadata.as_block();
+    let head = CallHead {
+        method,
+        remaining_us,
+        metadata,
+    };
+    let is_whole = is_inline(&request.body);
+    let message = request.body.as_once().filter(|_| is_whole);
+    head.write(
+        &mut state.outbox,
+        id,
+        message.map(|bytes| &bytes[..]),
+        is_whole,
+    );
+}
+
+/// Sends a body that is a stream; ends when it does, or when the call does.
+async fn send_stream(shared: Arc<Shared>, id: u32, mut body: Body) {
+    while let Some(next) = body.next().await {
+        let sent = match next {
+            Ok(mut message) => {
+                poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = sent {
+            shared.lock().fail_call(id, error);
+            return;
+        }
+    }
+    shared.lock().half_close(id);
+}
+
+impl Future for Calls {
+    type Output = Result<Response>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.step {
+                Step::Waiting(_) => match this.poll_begin(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        this.step = Step::Done;
+                        return Poll::Ready(Err(error));
+                    }
+                },
+                Step::Sending(id, rest) => {
+                    let id = *id;
+                    // An answer that comes before the whole message is out is an answer too.
+                    match this.shared.poll_send(id, rest, true, context) {
+                        Poll::Pending => {
+                            let answer = this.poll_answer(id, context);
+                            if answer.is_ready() {
+                                this.step = Step::Done;
+                            }
+                            return answer;
+                        }
+                        Poll::Ready(Ok(())) => this.step = Step::Sent(id),
+                        Poll::Ready(Err(error)) => {
+                            this.shared.lock().fail_call(id, error);
+                            this.step = Step::Sent(id);
+                        }
+                    }
+                }
+                Step::Sent(id) => {
+                    let id = *id;
+                    let answer = this.poll_answer(id, context);
+                    if answer.is_ready() {
+                        this.step = Step::Done;
+                    }
+                    return answer;
+                }
+                Step::Done => return Poll::Ready(Err(call_is_over())),
+            }
+        }
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if let Step::Sent(id) | Step::Sending(id, _) = self.step {
+            self.shared.lock().give_up(id);
+        }
+    }
+}
+
+/// The messages of an answer, as they come. Dropping it cancels what is left of the call.
+struct Answer {
+    shared: Arc<Shared>,
+    id: u32,
+}
+
+impl Stream for Answer {
+    type Item = Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.shared.lock().poll_take(self.id, context)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.shared.lock().give_up(self.id);
+    }
+}
+
+/// The frames that only the calling side gets.
+struct Calling;
+
+impl Role for Calling {
+    const CLOSES_WHEN_DRAINED: bool = true;
+
+    fn frame(
+        &mut self,
+        shared: &Arc<Shared>,
+        frame: &Frame<'_>,
+        _: &mut Context<'_>,
+    ) -> Result<()> {
+        let header = frame.header;
+        if header.kind != REPLY {
+            let message = format!(
+                "a frame of kind {} is not for the calling side",
+                header.kind
+            );
+            return Err(Error::invalid_argument(message));
+        }
+        let (metadata, message) = message::read_reply(header.flags, &frame.payload)?;
+        let mut state = shared.lock();
+        let Lookup::Open(stream) = state.lookup(header.stream)? else {
+            return Ok(());
+        };
+        let inbound = &mut stream.inbound;
+        if inbound.is_ended_by_peer || inbound.head.is_some() {
+            return Err(message::malformed(
+                "REPLY",
+                "it is not the first of its stream",
+            ));
+        }
+        inbound.head = Some(metadata);
+        if let Some(message) = message {
+            inbound.push_inline(message);
+        }
+        if header.flags & FLAG_END != 0 {
+            inbound.is_ended_by_peer = true;
+            inbound.end.get_or_insert(Ok(()));
+        }
+        inbound.wake();
+        Ok(())
+    }
+}

@@ -1,0 +1,346 @@
+//! What reads and writes a connection, on either side, and closes it when the peer is silent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::message::{self, CREDIT, DATA, END, GOAWAY, PING, PONG, SETTINGS, Settings, header};
+use super::state::{HIGH_WATER, Lookup, Shared};
+use crate::error::{Error, Result};
+use crate::host::Timer;
+use crate::transport::{Filled, Frame, Link};
+
+/// Frames read before other tasks of the same thread get a turn.
+const FRAMES_A_TURN: usize = 256;
+/// Ticks of silence after which a PING is sent.
+const SILENT_TICKS_PING: u32 = 2;
+/// Ticks of silence after which the connection is closed.
+const SILENT_TICKS_CLOSE: u32 = 3;
+/// Ticks that one frame may take to arrive.
+const PARTIAL_TICKS: u32 = 2;
+/// Ticks that a peer may take no byte.
+const STALLED_TICKS: u32 = 4;
+
+/// Ticks that a peer may stay after GOAWAY without a stream.
+const DRAINED_TICKS: u32 = 2;
+
+/// What one side does with the frames that only it gets.
+pub(super) trait Role: Send + 'static {
+    /// Whether this side closes once it is drained; the other side waits for that, so that no
+    /// call is lost that was under way when it said GOAWAY.
+    const CLOSES_WHEN_DRAINED: bool;
+
+    /// Handles a frame of a kind that both sides do not handle alike.
+    fn frame(
+        &mut self,
+        shared: &Arc<Shared>,
+        frame: &Frame<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<()>;
+}
+
+enum Phase {
+    /// The SETTINGS of the other side have not come.
+    Opening,
+    Open,
+    /// What is in the outbox is still sent, then the link is closed for this reason.
+    Closing(Error),
+}
+
+/// The driver of a connection: a future that ends when the connection does, with the reason.
+pub(super) struct Driver<R> {
+    link: Link,
+    shared: Arc<Shared>,
+    role: R,
+    phase: Phase,
+    timer: Box<dyn Timer>,
+    ticks: Ticks,
+}
+
+/// What has been seen since when, in ticks; nothing here reads a clock.
+#[derive(Default)]
+struct Ticks {
+    has_heard: bool,
+    silent: u32,
+    frames: u64,
+    frames_seen: u64,
+    partial: u32,
+    sent_seen: u64,
+    stalled: u32,
+    idle: u32,
+    closing: u32,
+}
+
+impl<R: Role> Driver<R> {
+    pub(super) fn new(link: Link, shared: Arc<Shared>, role: R) -> Self {
+        let tick = {
+            let mut state = shared.lock();
+            let settings = Settings::of(&state.limits);
+            settings.write(&mut state.outbox);
+            state.limits.tick
+        };
+        let clock = &shared.host.clock;
+        let timer = clock.timer(clock.now() + tick);
+        Self {
+            link,
+            shared,
+            role,
+            phase: Phase::Opening,
+            timer,
+            ticks: Ticks::default(),
+        }
+    }
+
+    /// Sends what there is to send; whether anything moved.
+    fn write(&mut self, context: &mut Context<'_>) -> Result<bool> {
+        let mut has_moved = false;
+        loop {
+            if self.link.is_flushed() {
+                let mut state = self.shared.lock();
+                if state.outbox.is_empty() {
+                    return Ok(has_moved);
+                }
+                state.count_swap();
+                self.link.swap(&mut state.outbox);
+                state.wake_waiting();
+            }
+            match self.link.poll_flush(context) {
+                Poll::Ready(flushed) => flushed?,
+                Poll::Pending => return Ok(has_moved),
+            }
+            has_moved = true;
+        }
+    }
+
+    /// Reads what there is to read; whether anything moved.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<bool> {
+        let mut frames = 0;
+        loop {
+            if frames == FRAMES_A_TURN {
+                context.waker().wake_by_ref();
+                return Ok(false);
+            }
+            if !self.link.is_flushed() && self.shared.lock().outbox.len() > HIGH_WATER {
+                // Whoever does not take the answers is asked no further questions.
+                return Ok(false);
+            }
+            if let Some(frame) = self.link.next_frame()? {
+                frames += 1;
+                self.ticks.frames += 1;
+                let is_open = !matches!(self.phase, Phase::Opening);
+                handle(&self.shared, &mut self.role, &frame, is_open, context)?;
+                self.phase = Phase::Open;
+                continue;
+            }
+            match self.link.poll_fill(context) {
+                Poll::Pending => return Ok(frames > 0),
+                Poll::Ready(filled) => match filled? {
+                    Filled::More => self.ticks.has_heard = true,
+                    Filled::End => return Err(Error::unavailable("the other end closed it")),
+                },
+            }
+        }
+    }
+
+    /// What a tick finds: a reason to close, if there is one.
+    fn tick(&mut self) -> Result<()> {
+        let mut state = self.shared.lock();
+        let limits = state.limits;
+        let ticks = &mut self.ticks;
+        let unavailable = |message: &'static str| Err(Error::unavailable(message));
+        if matches!(self.phase, Phase::Opening) {
+            return unavailable("the peer did not open the connection in time");
+        }
+        ticks.silent = if std::mem::take(&mut ticks.has_heard) {
+            0
+        } else {
+            ticks.silent + 1
+        };
+        if ticks.silent >= SILENT_TICKS_CLOSE {
+            return unavailable("the peer is silent");
+        }
+        if ticks.silent == SILENT_TICKS_PING {
+            state.outbox.push(header(PING, 0, 0), |payload| {
+                payload.extend_from_slice(&[0; 8])
+            });
+        }
+        let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen;
+        ticks.frames_seen = ticks.frames;
+        ticks.partial = if is_stuck { ticks.partial + 1 } else { 0 };
+        if ticks.partial >= PARTIAL_TICKS {
+            return unavailable("the peer left a frame unfinished");
+        }
+        let is_stalled = !self.link.is_flushed() && self.link.sent() == ticks.sent_seen;
+        ticks.sent_seen = self.link.sent();
+        ticks.stalled = if is_stalled { ticks.stalled + 1 } else { 0 };
+        if ticks.stalled >= STALLED_TICKS {
+            return unavailable("the peer takes no bytes");
+        }
+        ticks.idle = if state.open_streams() == 0 {
+            ticks.idle + 1
+        } else {
+            0
+        };
+        if state.is_draining && ticks.idle >= DRAINED_TICKS {
+            return unavailable("the peer did not close after GOAWAY");
+        }
+        if limits.idle_ticks.is_some_and(|most| ticks.idle >= most) {
+            state.go_away(&Error::unavailable("the connection was not used"));
+            ticks.idle = 0;
+        }
+        Ok(())
+    }
+
+    fn poll_tick(&mut self, context: &mut Context<'_>) -> Result<()> {
+        while self.timer.poll_elapsed(context).is_ready() {
+            let tick = self.shared.lock().limits.tick;
+            let now = self.shared.host.clock.now();
+            self.timer.reset(now + tick);
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    /// One turn: whether anything moved.
+    fn turn(&mut self, context: &mut Context<'_>) -> Result<bool> {
+        let has_read = self.read(context)?;
+        let has_written = self.write(context)?;
+        self.poll_tick(context)?;
+        let state = self.shared.lock();
+        if state.is_draining && state.open_streams() == 0 && R::CLOSES_WHEN_DRAINED {
+            return Err(Error::unavailable("the connection is no longer needed"));
+        }
+        Ok(has_read || has_written)
+    }
+
+    /// Sends what is left, closes the link; `Ready` when there is nothing more to do.
+    fn poll_closing(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.timer.poll_elapsed(context).is_ready() {
+            self.ticks.closing += 1;
+            if self.ticks.closing > 1 {
+                return Poll::Ready(());
+            }
+            let tick = self.shared.lock().limits.tick;
+            let now = self.shared.host.clock.now();
+            self.timer.reset(now + tick);
+        }
+        loop {
+            if self.link.is_flushed() {
+                let mut state = self.shared.lock();
+                if state.outbox.is_empty() {
+                    drop(state);
+                    return self.link.poll_close(context).map(drop);
+                }
+                self.link.swap(&mut state.outbox);
+            }
+            match self.link.poll_flush(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+    }
+
+    /// Ends every stream, and has the other side told why.
+    fn begin_closing(&mut self, error: Error) {
+        let mut state = self.shared.lock();
+        let message = format!(
+            "connection to {} lost: {}",
+            self.shared.peer,
+            error.message()
+        );
+        let lost = Error::unavailable(message).with_source(error.clone());
+        // What is still in the outbox must never leave: its calls are told to be safe to repeat.
+        state.discard();
+        state.close(lost);
+        state.go_away(&error);
+        drop(state);
+        self.phase = Phase::Closing(error);
+    }
+}
+
+/// Handles a frame; the first of a connection must be SETTINGS.
+fn handle<R: Role>(
+    shared: &Arc<Shared>,
+    role: &mut R,
+    frame: &Frame<'_>,
+    is_open: bool,
+    context: &mut Context<'_>,
+) -> Result<()> {
+    let stream = frame.header.stream;
+    let payload = frame.payload.as_slice();
+    if !is_open && frame.header.kind != SETTINGS {
+        return Err(Error::invalid_argument("the first frame is not SETTINGS"));
+    }
+    match frame.header.kind {
+        SETTINGS => shared.lock().settle(Settings::read(payload)?),
+        DATA => shared
+            .lock()
+            .receive(stream, frame.header.flags, &frame.payload),
+        CREDIT => shared
+            .lock()
+            .add_credit(stream, message::read_credit(payload)?),
+        END => {
+            let status = message::read_status("END", payload)?;
+            if let Lookup::Open(stream) = shared.lock().lookup(stream)? {
+                stream.inbound.is_ended_by_peer = true;
+                stream.inbound.end.get_or_insert(status.map_or(Ok(()), Err));
+                stream.inbound.wake();
+                stream.outbound.wake();
+            }
+            Ok(())
+        }
+        PING => {
+            let bytes = <[u8; 8]>::try_from(payload);
+            let bytes = bytes.map_err(|_| message::malformed("PING", "expected 8 bytes"))?;
+            let mut state = shared.lock();
+            state.outbox.push(header(PONG, 0, 0), |payload| {
+                payload.extend_from_slice(&bytes)
+            });
+            Ok(())
+        }
+        PONG => Ok(()),
+        GOAWAY => {
+            let status = message::read_status("GOAWAY", payload)?;
+            let reason = status.unwrap_or_else(|| Error::unavailable("the peer is going away"));
+            shared.lock().go_away(&reason);
+            Ok(())
+        }
+        _ => role.frame(shared, frame, context),
+    }
+}
+
+impl<R: Role + Unpin> Future for Driver<R> {
+    type Output = Error;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Error> {
+        let this = self.get_mut();
+        loop {
+            if let Phase::Closing(reason) = &this.phase {
+                let reason = reason.clone();
+                return this.poll_closing(context).map(|()| reason);
+            }
+            match this.turn(context) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if this.shared.lock().sleep_driver(context.waker()) || !this.link.is_flushed() {
+                        return Poll::Pending;
+                    }
+                }
+                Err(error) => this.begin_closing(error),
+            }
+        }
+    }
+}
+
+impl<R> Drop for Driver<R> {
+    /// A driver that is dropped, as when its node goes down, leaves nobody waiting.
+    fn drop(&mut self) {
+        let error = Error::unavailable(format!(
+            "connection to {} lost: its driver is gone",
+            self.shared.peer
+        ));
+        self.shared.lock().close(error);
+    }
+}

@@ -1,0 +1,224 @@
+//! The two directions of a stream, and what may still be sent in each.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use ::bytes::{Bytes, BytesMut};
+
+use super::message::malformed;
+use crate::error::{Error, Result};
+use crate::metadata::Metadata;
+use crate::transport::Payload;
+
+/// What a DATA frame costs beyond its payload.
+pub(super) const DATA_COST: u32 = 32;
+/// The smallest window a side may announce, so that a fragment worth sending fits.
+pub(super) const WINDOW_MIN: u32 = 16 * 1024;
+
+/// What a DATA frame of so many bytes costs.
+pub(super) fn cost(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a frame is short") + DATA_COST
+}
+
+/// Credit that is gathered until it is worth a frame.
+#[derive(Debug)]
+pub(super) struct Window {
+    size: u32,
+    /// What the other side may still send.
+    left: u32,
+    /// What has been freed and not yet been given back.
+    gathered: u32,
+}
+
+impl Window {
+    pub(super) fn new(size: u32) -> Self {
+        let (left, gathered) = (size, 0);
+        Self {
+            size,
+            left,
+            gathered,
+        }
+    }
+
+    /// Counts what has arrived.
+    pub(super) fn spend(&mut self, cost: u32) -> Result<()> {
+        let left = self.left.checked_sub(cost);
+        self.left = left.ok_or_else(|| malformed("DATA", "the window is overrun"))?;
+        Ok(())
+    }
+
+    /// Frees what was taken; answers what to give back now, if it is worth a frame.
+    pub(super) fn free(&mut self, cost: u32) -> Option<u32> {
+        self.gathered += cost;
+        if self.gathered < self.size / 2 {
+            return None;
+        }
+        self.left += self.gathered;
+        Some(std::mem::take(&mut self.gathered))
+    }
+}
+
+/// What comes in on a stream.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) head: Option<Metadata>,
+    pub(super) end: Option<Result<()>>,
+    pub(super) is_ended_by_peer: bool,
+    pub(super) reader: Option<Waker>,
+    pub(super) window: Window,
+    messages: VecDeque<(Bytes, u32)>,
+    partial: BytesMut,
+    partial_cost: u32,
+    /// What the messages and the fragments that wait here have cost.
+    held: u32,
+}
+
+impl Inbound {
+    pub(super) fn new(window: u32) -> Self {
+        Self {
+            head: None,
+            end: None,
+            is_ended_by_peer: false,
+            reader: None,
+            window: Window::new(window),
+            messages: VecDeque::new(),
+            partial: BytesMut::new(),
+            partial_cost: 0,
+            held: 0,
+        }
+    }
+
+    /// Makes it as new, keeping its buffers for the next call.
+    pub(super) fn reset(&mut self) {
+        self.head = None;
+        self.end = None;
+        self.is_ended_by_peer = false;
+        self.reader = None;
+        self.window = Window::new(self.window.size);
+        self.messages.clear();
+        self.partial = BytesMut::new();
+        self.partial_cost = 0;
+        self.held = 0;
+    }
+
+    /// Adds a message that came in a head, and so cost nothing.
+    pub(super) fn push_inline(&mut self, message: Bytes) {
+        self.messages.push_back((message, 0));
+    }
+
+    /// Adds a fragment; answers how much of its cost may be given back at once.
+    pub(super) fn push_fragment(
+        &mut self,
+        payload: &Payload<'_>,
+        is_last: bool,
+        message_bytes_max: u32,
+    ) -> Result<u32> {
+        let bytes = payload.as_slice();
+        let cost = cost(bytes.len());
+        if self.partial.len() + bytes.len() > message_bytes_max as usize {
+            return Err(Error::resource_exhausted(format!(
+                "a message of more than {message_bytes_max} bytes"
+            )));
+        }
+        if is_last {
+            let message = if self.partial.is_empty() {
+                payload.keep_from(0)
+            } else {
+                self.partial.extend_from_slice(bytes);
+                std::mem::take(&mut self.partial).freeze()
+            };
+            let whole = std::mem::take(&mut self.partial_cost) + cost;
+            self.messages.push_back((message, whole));
+            self.held += cost;
+            return Ok(0);
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.messages.is_empty() {
+            return Ok(cost);
+        }
+        self.partial_cost += cost;
+        self.held += cost;
+        Ok(0)
+    }
+
+    /// The next whole message, with what it cost.
+    pub(super) fn take(&mut self) -> Option<(Bytes, u32)> {
+        let (message, mut cost) = self.messages.pop_front()?;
+        if self.messages.is_empty() {
+            // What waits now is an unfinished message alone, which must not run out of window.
+            cost += std::mem::take(&mut self.partial_cost);
+        }
+        self.held -= cost;
+        Some((message, cost))
+    }
+
+    /// The only message there is; `None` when there are more.
+    pub(super) fn take_only(&mut self) -> Option<Option<(Bytes, u32)>> {
+        (self.messages.len() <= 1).then(|| self.take())
+    }
+
+    /// What all that waits here has cost.
+    pub(super) fn held(&self) -> u32 {
+        self.held
+    }
+
+    pub(super) fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// What goes out on a stream.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    pub(super) credit: u32,
+    pub(super) writer: Option<Waker>,
+}
+
+impl Outbound {
+    pub(super) fn wake(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(inbound: &mut Inbound, bytes: &[u8], is_last: bool) -> u32 {
+        let payload = Payload::Borrowed(bytes);
+        inbound.push_fragment(&payload, is_last, 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn an_unfinished_message_is_credited_only_while_no_whole_one_waits() {
+        let mut inbound = Inbound::new(WINDOW_MIN);
+        assert_eq!(push(&mut inbound, &[1; 100], false), 132);
+        assert_eq!(push(&mut inbound, &[1; 100], true), 0);
+        assert_eq!(
+            push(&mut inbound, &[2; 50], false),
+            0,
+            "a whole message waits"
+        );
+        assert_eq!(inbound.held(), 132 + 82);
+        let (message, freed) = inbound.take().unwrap();
+        assert_eq!((message.len(), freed), (200, 132 + 82));
+        assert_eq!(inbound.held(), 0);
+        assert_eq!(push(&mut inbound, &[2; 50], true), 0);
+        assert_eq!(inbound.take().unwrap().0.len(), 100);
+        assert_eq!(inbound.held(), 0);
+    }
+
+    #[test]
+    fn a_window_that_is_overrun_is_an_error() {
+        let mut window = Window::new(WINDOW_MIN);
+        window.spend(WINDOW_MIN).unwrap();
+        assert!(window.spend(1).is_err());
+        assert_eq!(window.free(100), None);
+        assert_eq!(window.free(WINDOW_MIN / 2), Some(100 + WINDOW_MIN / 2));
+        window.spend(100 + WINDOW_MIN / 2).unwrap();
+    }
+}

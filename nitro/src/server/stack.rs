@@ -1,0 +1,54 @@
+//! The whole server stack on one screen, the outermost layer first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::{Service, ServiceBuilder};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::layer::{CatchPanicLayer, DeadlineLayer, ShedLayer, TraceLayer};
+use crate::rpc::deadline::BodyDeadlineLayer;
+use crate::rpc::{Request, Response, Rpc};
+
+/// What of the stack can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Calls under way at once; further ones are refused as overload, safe to repeat elsewhere.
+    pub in_flight_max: usize,
+    /// How long a handler may take when its caller has set no deadline.
+    pub timeout: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 16 * 1024,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Puts the layers of a server around a router, or around any service.
+pub fn stack<S>(host: &Host, settings: &ServerSettings, service: S) -> Rpc
+where
+    S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
+    S::Error: Into<Error>,
+    S::Future: Send,
+{
+    let clock = || Arc::clone(&host.clock);
+    let entropy = Arc::clone(&host.entropy);
+    let stack = ServiceBuilder::new()
+        // Outermost, so that whatever panics below, the caller has an answer.
+        .layer(CatchPanicLayer)
+        // Above shedding and deadlines, so that refused and late calls are seen too.
+        .layer(TraceLayer::server(clock(), entropy))
+        // Before anything that costs: an overloaded server says no at once.
+        .layer(ShedLayer::new(settings.in_flight_max))
+        // Close to the handler, so that the time limit drops the handler itself.
+        .layer(DeadlineLayer::new(clock(), settings.timeout))
+        // Inside the limit, which it must know: a stream of answers is under it as well.
+        .layer(BodyDeadlineLayer::new(clock()))
+        .service(service);
+    Rpc::new(stack)
+}

@@ -1,0 +1,174 @@
+//! A link over a byte stream: one write buffer, one read buffer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ::bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{FRAME_BYTES_MAX, Filled, Frame, HEADER_BYTES, Header, PREFACE, Payload};
+use crate::error::{Error, Result};
+use crate::host::Stream;
+
+/// The read buffer of a quiet connection.
+const READ_BYTES_MIN: usize = 4 * 1024;
+/// The read buffer of a busy one: a whole frame and the beginning of the next.
+const READ_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+/// A write buffer that grew past this is given back once it is empty.
+const WRITE_BYTES_KEPT: usize = 256 * 1024;
+
+pub(super) struct StreamEnd {
+    stream: Box<dyn Stream>,
+    writing: BytesMut,
+    preface_unsent: usize,
+    sent: u64,
+    reading: Vec<u8>,
+    start: usize,
+    end: usize,
+    preface_checked: bool,
+}
+
+impl StreamEnd {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            writing: BytesMut::from(&PREFACE[..]),
+            preface_unsent: PREFACE.len(),
+            sent: 0,
+            reading: Vec::new(),
+            start: 0,
+            end: 0,
+            preface_checked: false,
+        }
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.writing.is_empty()
+    }
+
+    pub(super) fn swap(&mut self, outbox: &mut BytesMut) {
+        debug_assert!(self.is_flushed(), "a swap would lose what is unsent");
+        if self.writing.capacity() > WRITE_BYTES_KEPT {
+            self.writing = BytesMut::new();
+        }
+        self.writing.clear();
+        std::mem::swap(&mut self.writing, outbox);
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while !self.writing.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(context, &self.writing);
+            let count = ready!(written)?;
+            if count == 0 {
+                return Poll::Ready(Err(Error::unavailable("the stream takes no more bytes")));
+            }
+            let preface = count.min(self.preface_unsent);
+            self.preface_unsent -= preface;
+            self.sent += (count - preface) as u64;
+            self.writing.advance(count);
+        }
+        Pin::new(&mut self.stream)
+            .poll_flush(context)
+            .map_err(Error::from)
+    }
+
+    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<Filled>> {
+        self.make_room();
+        let mut buffer = ReadBuf::new(&mut self.reading[self.end..]);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        let count = buffer.filled().len();
+        if count == 0 {
+            return Poll::Ready(Ok(Filled::End));
+        }
+        self.end += count;
+        if !self.preface_checked {
+            self.check_preface()?;
+        }
+        Poll::Ready(Ok(Filled::More))
+    }
+
+    /// Moves what is unread to the front, and grows the buffer when it is full.
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+        if self.end < self.reading.len() {
+            return;
+        }
+        if self.start > 0 {
+            self.reading.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let wanted = (self.reading.len() * 2).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        if self.end == self.reading.len() || self.end > self.reading.len() / 2 {
+            self.reading.resize(wanted, 0);
+        }
+    }
+
+    fn check_preface(&mut self) -> Result<()> {
+        let seen = (self.end - self.start).min(PREFACE.len());
+        let theirs = &self.reading[self.start..self.start + seen];
+        if theirs != &PREFACE[..seen] {
+            let name = seen.min(5);
+            let message = if theirs[..name] == PREFACE[..name] && seen > 5 {
+                format!(
+                    "the peer speaks version {}, expected {}",
+                    theirs[5], PREFACE[5]
+                )
+            } else {
+                format!("the peer does not speak nitro: it began with {theirs:02x?}")
+            };
+            return Err(Error::invalid_argument(message));
+        }
+        if seen == PREFACE.len() {
+            self.preface_checked = true;
+            self.start += seen;
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
+        if !self.preface_checked {
+            return Ok(None);
+        }
+        let unread = &self.reading[self.start..self.end];
+        let Some((head, rest)) = unread.split_first_chunk::<HEADER_BYTES>() else {
+            return Ok(None);
+        };
+        let number =
+            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let length = number(0) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(Error::invalid_argument(format!(
+                "a frame of {length} bytes: at most {FRAME_BYTES_MAX}"
+            )));
+        }
+        if rest.len() < length {
+            return Ok(None);
+        }
+        self.start += HEADER_BYTES + length;
+        let header = Header {
+            stream: number(4),
+            kind: head[8],
+            flags: head[9],
+        };
+        let payload = Payload::Borrowed(&rest[..length]);
+        Ok(Some(Frame { header, payload }))
+    }
+
+    pub(super) fn is_partial(&self) -> bool {
+        self.start < self.end
+    }
+
+    pub(super) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream)
+            .poll_shutdown(context)
+            .map_err(Error::from)
+    }
+}

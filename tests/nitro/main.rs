@@ -1,0 +1,6 @@
+//! Behaviour of nitro across its modules, over every kind of transport.
+
+mod rpc;
+mod service;
+mod transports;
+mod wire;

@@ -1,0 +1,1 @@
+//! Strangers on the wire: every wrong frame is a clean close.
