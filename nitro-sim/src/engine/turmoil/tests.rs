@@ -248,6 +248,12 @@ fn an_operation_that_outlasts_its_deadline_is_recorded_as_unfinished() {
         }
         Ok(Value::Null)
     });
+    let trace = outcome(&duo(5, ASKING), &stubborn).trace;
+    let unfinished = trace
+        .outcomes()
+        .find(|(_, _, outcome)| **outcome == OperationOutcome::Unfinished);
+    // Known at once, not only when the run ends.
+    assert_eq!(unfinished.map(|(event, ..)| event.at_us), Some(1_620_000));
     let verdict = verdict(&duo(5, ASKING), stubborn);
     assert_eq!(
         reason(&verdict),
