@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::latest;
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ pub(super) struct Endpoint {
 #[derive(Default)]
 struct Dial {
     /// The attempt under way; it tells how it ended.
-    running: Option<watch::Receiver<Option<Result<()>>>>,
+    running: Option<latest::Receiver<Option<Result<()>>>>,
     failures: u32,
     not_before: Instant,
 }
@@ -98,7 +98,7 @@ impl Endpoint {
         self.dial.lock().expect("no panic while the dial is held")
     }
 
-    fn running_dial(self: &Arc<Self>) -> Result<watch::Receiver<Option<Result<()>>>> {
+    fn running_dial(self: &Arc<Self>) -> Result<latest::Receiver<Option<Result<()>>>> {
         let mut dial = self.lock();
         if let Some(running) = &dial.running {
             return Ok(running.clone());
@@ -111,13 +111,13 @@ impl Endpoint {
             );
             return Err(Error::unavailable(message).unsent());
         }
-        let (ended, running) = watch::channel(None);
+        let (ended, running) = latest::channel(None);
         dial.running = Some(running.clone());
         drop(dial);
         let endpoint = Arc::clone(self);
         let dialing = async move {
             let result = endpoint.dial().await;
-            ended.send_replace(Some(result));
+            ended.set(Some(result));
         };
         self.dialer
             .host
