@@ -196,7 +196,7 @@ fn help_and_lists_exit_zero() {
     assert!(
         listed
             .out
-            .starts_with("echo\n  roles       client, server\n"),
+            .contains("echo\n  roles       client, server\n"),
         "{}",
         listed.out
     );
