@@ -2,5 +2,6 @@
 
 mod rpc;
 mod service;
+mod simulated;
 mod transports;
 mod wire;
