@@ -16,7 +16,8 @@ use super::flow::Inbound;
 use super::message::{
     self, CallHead, FLAG_END, INLINE_BYTES_MAX, METHOD_UNNUMBERED, METHODS_MAX, MethodName, REPLY,
 };
-use super::state::{HIGH_WATER, Lookup, Shared, State, call_is_over};
+use super::state::{HIGH_WATER, Shared, State, call_is_over};
+use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::rpc::{Body, Request, Response};
@@ -49,7 +50,7 @@ impl Connection {
     /// [`Unavailable`](crate::error::Kind::Unavailable), unsent, when the peer closes, speaks
     /// something else, or does not answer within a tick of the limits.
     pub async fn open(host: &Host, link: Link, peer: String, limits: Limits) -> Result<Self> {
-        let shared = Shared::new(host, link.outbox(), limits, peer);
+        let shared = Shared::new(host, link.outbox(), limits, Side::Calling, peer);
         let driver = Driver::new(link, Arc::clone(&shared), Calling);
         let connection = Self {
             _handle: Arc::new(Handle(Arc::clone(&shared))),
@@ -391,19 +392,18 @@ impl Role for Calling {
             return Ok(());
         };
         let inbound = &mut stream.inbound;
-        if inbound.is_ended_by_peer || inbound.head.is_some() {
-            return Err(message::malformed(
-                "REPLY",
-                "it is not the first of its stream",
-            ));
+        if inbound.has_head {
+            let what = "it is not the first of its stream";
+            return Err(message::malformed("REPLY", what));
         }
+        inbound.check_more("REPLY")?;
+        inbound.has_head = true;
         inbound.head = Some(metadata);
         if let Some(message) = message {
             inbound.push_inline(message);
         }
         if header.flags & FLAG_END != 0 {
-            inbound.is_ended_by_peer = true;
-            inbound.end.get_or_insert(Ok(()));
+            inbound.finish("REPLY", None)?;
         }
         inbound.wake();
         Ok(())

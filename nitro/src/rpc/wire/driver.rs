@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::message::{self, CREDIT, DATA, END, GOAWAY, PING, PONG, SETTINGS, Settings, header};
-use super::state::{HIGH_WATER, Lookup, Shared};
+use super::message::{
+    self, CREDIT, DATA, END, FLAGS_KNOWN, GOAWAY, PING, PONG, SETTINGS, Settings, header,
+};
+use super::state::{HIGH_WATER, Shared};
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::transport::{Filled, Frame, Link};
@@ -273,6 +275,11 @@ fn handle<R: Role>(
     if !is_open && frame.header.kind != SETTINGS {
         return Err(Error::invalid_argument("the first frame is not SETTINGS"));
     }
+    if frame.header.flags & !FLAGS_KNOWN != 0 {
+        let flags = frame.header.flags;
+        let message = format!("a frame with flags that mean nothing: {flags:#04x}");
+        return Err(Error::invalid_argument(message));
+    }
     match frame.header.kind {
         SETTINGS => shared.lock().settle(Settings::read(payload)?),
         DATA => shared
@@ -283,13 +290,7 @@ fn handle<R: Role>(
             .add_credit(stream, message::read_credit(payload)?),
         END => {
             let status = message::read_status("END", payload)?;
-            if let Lookup::Open(stream) = shared.lock().lookup(stream)? {
-                stream.inbound.is_ended_by_peer = true;
-                stream.inbound.end.get_or_insert(status.map_or(Ok(()), Err));
-                stream.inbound.wake();
-                stream.outbound.wake();
-            }
-            Ok(())
+            shared.lock().end(stream, status)
         }
         PING => {
             let bytes = <[u8; 8]>::try_from(payload);

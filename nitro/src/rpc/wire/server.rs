@@ -15,7 +15,8 @@ use super::message::{
     self, CALL, CANCEL, CallHead, FLAG_END, FLAG_MESSAGE, INLINE_BYTES_MAX, METHOD_UNNUMBERED,
     METHODS_MAX, MethodName,
 };
-use super::state::{Lookup, Shared};
+use super::state::Shared;
+use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::metadata::Metadata;
@@ -63,7 +64,7 @@ pub fn serve(
     service: Rpc,
     limits: Limits,
 ) -> (ServedConnection, impl Future<Output = Error> + Send + use<>) {
-    let shared = Shared::new(host, link.outbox(), limits, peer);
+    let shared = Shared::new(host, link.outbox(), limits, Side::Answering, peer);
     let methods = Vec::new();
     let answering = Answering { service, methods };
     let driver = Driver::new(link, Arc::clone(&shared), answering);

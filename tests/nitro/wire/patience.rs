@@ -1,0 +1,1 @@
+//! A peer that keeps the other side waiting.
