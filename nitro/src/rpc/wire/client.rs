@@ -21,6 +21,7 @@ use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::rpc::{Body, Request, Response};
+use crate::time::Instant;
 use crate::transport::{Frame, Link};
 
 /// The calling side: a tower service, cheap to clone, that carries many calls at once.
@@ -181,7 +182,8 @@ impl Calls {
             self.step = Step::Sending(id, message.clone());
             return;
         }
-        let sending = send_stream(Arc::clone(&self.shared), id, request.body);
+        let deadline = request.deadline;
+        let sending = send_stream(Arc::clone(&self.shared), id, request.body, deadline);
         let tasks = &self.shared.host.tasks;
         tasks.spawn("rpc request stream", Box::pin(sending));
     }
@@ -274,21 +276,29 @@ fn write_call(state: &mut State, request: &Request, remaining_us: Option<u64>, i
     );
 }
 
-/// Sends a body that is a stream; ends when it does, or when the call does.
-async fn send_stream(shared: Arc<Shared>, id: u32, mut body: Body) {
-    while let Some(next) = body.next().await {
-        let sent = match next {
-            Ok(mut message) => {
-                poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            shared.lock().fail_call(id, error);
-            return;
+/// Sends a body that is a stream; ends when it does, when the call does, or when its time is up:
+/// whoever sends may not look at the answer before all is sent.
+async fn send_stream(shared: Arc<Shared>, id: u32, body: Body, deadline: Option<Instant>) {
+    let sending = send_messages(&shared, id, body);
+    let sent = match deadline {
+        None => sending.await,
+        Some(deadline) => {
+            let in_time = shared.host.clock.timeout_at(deadline, sending).await;
+            let message = "the time of the call was up before all of it was sent";
+            in_time.unwrap_or_else(|_| Err(Error::deadline_exceeded(message)))
         }
+    };
+    match sent {
+        Ok(()) => shared.lock().half_close(id),
+        Err(error) => shared.lock().fail_call(id, error),
     }
-    shared.lock().half_close(id);
+}
+
+async fn send_messages(shared: &Shared, id: u32, mut body: Body) -> Result<()> {
+    while let Some(mut message) = body.next().await.transpose()? {
+        poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await?;
+    }
+    Ok(())
 }
 
 impl Future for Calls {
@@ -404,8 +414,9 @@ impl Role for Calling {
         }
         if header.flags & FLAG_END != 0 {
             inbound.finish("REPLY", None)?;
+            stream.outbound.wake();
         }
-        inbound.wake();
+        stream.inbound.wake();
         Ok(())
     }
 }

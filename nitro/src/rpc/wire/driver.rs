@@ -247,16 +247,13 @@ impl<R: Role> Driver<R> {
     /// Ends every stream, and has the other side told why.
     fn begin_closing(&mut self, error: Error) {
         let mut state = self.shared.lock();
-        let message = format!(
-            "connection to {} lost: {}",
-            self.shared.peer,
-            error.message()
-        );
+        let peer = &self.shared.peer;
+        let mut message = format!("connection to {peer} lost: {}", error.message());
+        if let Some(farewell) = &state.farewell {
+            message.push_str(&format!(" after {:?}", farewell.message()));
+        }
         let lost = Error::unavailable(message).with_source(error.clone());
-        // What is still in the outbox must never leave: its calls are told to be safe to repeat.
-        state.discard();
-        state.close(lost);
-        state.go_away(&error);
+        state.break_off(&error, lost);
         drop(state);
         self.phase = Phase::Closing(error);
     }
@@ -305,7 +302,9 @@ fn handle<R: Role>(
         GOAWAY => {
             let status = message::read_status("GOAWAY", payload)?;
             let reason = status.unwrap_or_else(|| Error::unavailable("the peer is going away"));
-            shared.lock().go_away(&reason);
+            let mut state = shared.lock();
+            state.go_away(&reason);
+            state.farewell = Some(reason);
             Ok(())
         }
         _ => role.frame(shared, frame, context),

@@ -82,6 +82,8 @@ pub(super) struct State {
     pub(super) peer: Option<Settings>,
     pub(super) is_draining: bool,
     pub(super) closed: Option<Error>,
+    /// What the other side has said in its last GOAWAY.
+    pub(super) farewell: Option<Error>,
     /// Methods that have a number, on the calling side.
     pub(super) methods: BTreeMap<(Name, Name), u16>,
     /// Tasks that wait for the connection rather than for their stream.
@@ -105,6 +107,7 @@ impl State {
             peer: None,
             is_draining: false,
             closed: None,
+            farewell: None,
             methods: BTreeMap::new(),
             waiting: Vec::new(),
             driver: None,
@@ -171,19 +174,22 @@ impl State {
 
     /// Tells the other side to open no more streams.
     pub(super) fn go_away(&mut self, reason: &Error) {
-        if !self.is_draining {
+        if !self.is_draining && self.closed.is_none() {
             self.is_draining = true;
             message::write_status(&mut self.outbox, GOAWAY, 0, Some(reason));
             self.wake_driver();
         }
     }
 
-    /// Throws away what is in the outbox.
-    pub(super) fn discard(&mut self) {
+    /// Ends every stream, and leaves only a last word to be sent: what was in the outbox must
+    /// never leave, as its calls are told to be safe to repeat.
+    pub(super) fn break_off(&mut self, reason: &Error, lost: Error) {
         self.outbox.clear();
+        message::write_status(&mut self.outbox, GOAWAY, 0, Some(reason));
+        self.close(lost);
     }
 
-    /// Ends every stream: the connection is lost, and the outbox will not be sent.
+    /// Ends every stream: the connection is lost, and nothing is put into the outbox any more.
     pub(super) fn close(&mut self, error: Error) {
         let sent = self.swapped;
         for stream in self.streams.each_open() {
@@ -238,6 +244,14 @@ impl State {
         self.streams.get(id)
     }
 
+    /// The same, unless the connection is lost: what is still to be sent has somewhere to go.
+    fn live(&mut self, id: u32) -> Option<&mut Stream> {
+        if self.closed.is_some() {
+            return None;
+        }
+        self.stream(id)
+    }
+
     /// Closes a stream at this side and gives back the credit of what nobody will take.
     pub(super) fn release(&mut self, id: u32) {
         let Some(held) = self.streams.close(id) else {
@@ -266,13 +280,14 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        stream.inbound.end.get_or_insert(Err(error));
+        // Whatever its body was told elsewhere, this call has left.
+        stream.inbound.end.get_or_insert(Err(error.seen()));
         stream.inbound.wake();
     }
 
     /// Ends the calling side's half of a stream.
     pub(super) fn half_close(&mut self, id: u32) {
-        if self.stream(id).is_some() {
+        if self.live(id).is_some() {
             message::write_status(&mut self.outbox, END, id, None);
             self.wake_driver();
         }
@@ -280,11 +295,11 @@ impl State {
 
     /// Closes a stream from the answering side: well, or with an error.
     pub(super) fn finish(&mut self, id: u32, error: Option<&Error>) {
-        if self.stream(id).is_some() {
+        if self.live(id).is_some() {
             message::write_status(&mut self.outbox, END, id, error);
             self.wake_driver();
-            self.release(id);
         }
+        self.release(id);
     }
 
     /// Begins the answer; with `is_end` that is all of it.
@@ -295,12 +310,12 @@ impl State {
         message: Option<&[u8]>,
         is_end: bool,
     ) {
-        if self.stream(id).is_some() {
+        if self.live(id).is_some() {
             message::write_reply(&mut self.outbox, id, metadata, message, is_end);
             self.wake_driver();
-            if is_end {
-                self.release(id);
-            }
+        }
+        if is_end {
+            self.release(id);
         }
     }
 
@@ -338,6 +353,9 @@ impl State {
             inbound.finish("DATA", None)?;
         }
         inbound.wake();
+        if is_end {
+            stream.outbound.wake();
+        }
         let freed = freed.unwrap_or(cost);
         self.free_stream(id, freed);
         self.free_connection(freed);
@@ -379,7 +397,7 @@ impl State {
     }
 
     fn free_stream(&mut self, id: u32, cost: u32) {
-        let Some(stream) = self.stream(id) else {
+        let Some(stream) = self.live(id) else {
             return;
         };
         if stream.inbound.end.is_none()
@@ -391,7 +409,9 @@ impl State {
     }
 
     pub(super) fn free_connection(&mut self, cost: u32) {
-        if let Some(bytes) = self.window.free(cost) {
+        if let Some(bytes) = self.window.free(cost)
+            && self.closed.is_none()
+        {
             message::write_credit(&mut self.outbox, 0, bytes);
             self.wake_driver();
         }
@@ -418,10 +438,18 @@ impl State {
         is_end: bool,
         context: &mut Context<'_>,
     ) -> Result<Sent> {
+        if let Some(error) = &self.closed {
+            return Err(error.clone());
+        }
+        let is_calling = self.streams.side() == Side::Calling;
         let connection_room = self.credit.saturating_sub(DATA_COST) as usize;
         let must_wait = self.credit < DATA_COST || self.outbox.len() > HIGH_WATER;
         let limit = self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize;
         let stream = self.stream(id).ok_or_else(call_is_over)?;
+        if is_calling && stream.inbound.end.is_some() {
+            // The answer is whole, or there is none: no credit will come for a body any more.
+            return Err(call_is_over());
+        }
         if message.len() > limit {
             return Err(Error::resource_exhausted(format!(
                 "a message of {} bytes: the other side takes at most {limit}",

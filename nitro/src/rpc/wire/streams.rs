@@ -68,7 +68,6 @@ impl Streams {
         }
     }
 
-    #[allow(dead_code)]
     pub(super) fn side(&self) -> Side {
         self.side
     }
