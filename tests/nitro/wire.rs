@@ -5,15 +5,17 @@ mod answering;
 mod calling;
 mod patience;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use nitro::codec::Raw;
 use nitro::host::memory::Machine;
 use nitro::host::network::Stream;
-use nitro::rpc::method::ClientStreaming;
+use nitro::rpc::method::{ClientStreaming, ServerStreaming};
 use nitro::rpc::wire::Limits;
-use nitro::rpc::{Call, Incoming};
+use nitro::rpc::{Call, Incoming, Outgoing};
 use nitro::server::stack::{ServerSettings, stack};
 use nitro::server::{Server, Serving};
 use nitro::transport::{Exchange, Transport};
@@ -43,6 +45,10 @@ const FIRST: u32 = 0x0001_0000;
 
 /// Takes a stream and never looks at it.
 const SINK: Method<Bytes, Bytes, ClientStreaming> = Method::client_streaming("raw/sink");
+
+/// Answers without end, counting what it has sent.
+const POUR: Method<Bytes, Bytes, ServerStreaming> = Method::server_streaming("raw/pour");
+const POURED_BYTES: usize = 60_000;
 
 fn second(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -174,6 +180,8 @@ struct Served {
     peer_host: Host,
     client: Client<Raw>,
     serving: Serving,
+    /// Messages that `raw/pour` has sent.
+    poured: Arc<AtomicUsize>,
 }
 
 const AT: &str = "server:7000";
@@ -183,7 +191,13 @@ impl Served {
         let machine = Machine::new();
         let host = machine.host("server");
         let transport = Transport::new(host.network.clone(), Exchange::new());
-        let router = router(&Seen::default()).client_streaming(&SINK, Raw, sink);
+        let poured = Arc::new(AtomicUsize::new(0));
+        let counted = poured.clone();
+        let router = router(&Seen::default())
+            .client_streaming(&SINK, Raw, sink)
+            .server_streaming(&POUR, Raw, move |_: Call, _: Bytes, out| {
+                pour(out, counted.clone())
+            });
         let service = stack(&host, &ServerSettings::default(), router);
         let server = Server::new(&host, &transport, service).limits(limits);
         let serving = server.listen(&AT.parse().unwrap()).await.unwrap();
@@ -192,6 +206,7 @@ impl Served {
             peer_host: machine.host("peer"),
             client,
             serving,
+            poured,
         }
     }
 
@@ -226,6 +241,13 @@ fn client(host: &Host, at: Address) -> Client<Raw> {
 async fn sink(_: Call, input: Incoming<Bytes>) -> nitro::Result<Bytes> {
     let _unread = input;
     std::future::pending().await
+}
+
+async fn pour(out: Outgoing<Bytes>, count: Arc<AtomicUsize>) -> nitro::Result<()> {
+    loop {
+        out.send(Bytes::from(vec![7; POURED_BYTES])).await?;
+        count.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// What a good peer begins with.

@@ -24,7 +24,7 @@ const PARTIAL_TICKS: u32 = 2;
 /// Ticks that a peer may take no byte.
 const STALLED_TICKS: u32 = 4;
 
-/// Ticks that a peer may stay after GOAWAY without a stream.
+/// Whole ticks that a peer may stay after GOAWAY without a stream.
 const DRAINED_TICKS: u32 = 2;
 
 /// What one side does with the frames that only it gets.
@@ -64,6 +64,8 @@ pub(super) struct Driver<R> {
 #[derive(Default)]
 struct Ticks {
     has_heard: bool,
+    /// This side has not read all there was to read.
+    is_deaf: bool,
     silent: u32,
     frames: u64,
     frames_seen: u64,
@@ -71,6 +73,7 @@ struct Ticks {
     sent_seen: u64,
     stalled: u32,
     idle: u32,
+    drained: u32,
     closing: u32,
 }
 
@@ -124,7 +127,9 @@ impl<R: Role> Driver<R> {
                 return Ok(false);
             }
             if !self.link.is_flushed() && self.shared.lock().outbox.len() > HIGH_WATER {
-                // Whoever does not take the answers is asked no further questions.
+                // Whoever does not take the answers is asked no further questions. It is not
+                // listened to, and so is neither silent nor late: only the stall counts.
+                self.ticks.is_deaf = true;
                 return Ok(false);
             }
             if let Some(frame) = self.link.next_frame()? {
@@ -154,7 +159,8 @@ impl<R: Role> Driver<R> {
         if matches!(self.phase, Phase::Opening) {
             return unavailable("the peer did not open the connection in time");
         }
-        ticks.silent = if std::mem::take(&mut ticks.has_heard) {
+        let is_deaf = std::mem::take(&mut ticks.is_deaf);
+        ticks.silent = if std::mem::take(&mut ticks.has_heard) || is_deaf {
             0
         } else {
             ticks.silent + 1
@@ -167,7 +173,7 @@ impl<R: Role> Driver<R> {
                 payload.extend_from_slice(&[0; 8])
             });
         }
-        let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen;
+        let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen && !is_deaf;
         ticks.frames_seen = ticks.frames;
         ticks.partial = if is_stuck { ticks.partial + 1 } else { 0 };
         if ticks.partial >= PARTIAL_TICKS {
@@ -179,12 +185,12 @@ impl<R: Role> Driver<R> {
         if ticks.stalled >= STALLED_TICKS {
             return unavailable("the peer takes no bytes");
         }
-        ticks.idle = if state.open_streams() == 0 {
-            ticks.idle + 1
-        } else {
-            0
-        };
-        if state.is_draining && ticks.idle >= DRAINED_TICKS {
+        let is_idle = state.open_streams() == 0;
+        ticks.idle = if is_idle { ticks.idle + 1 } else { 0 };
+        // Counted from GOAWAY on, however long it was idle before: a call may have crossed it.
+        let is_drained = is_idle && state.is_draining;
+        ticks.drained = if is_drained { ticks.drained + 1 } else { 0 };
+        if ticks.drained > DRAINED_TICKS {
             return unavailable("the peer did not close after GOAWAY");
         }
         if limits.idle_ticks.is_some_and(|most| ticks.idle >= most) {

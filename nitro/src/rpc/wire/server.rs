@@ -257,11 +257,15 @@ async fn answer(
     let Some(response) = answer_at_once(shared, id, response) else {
         return Ok(());
     };
+    // The service may have set a limit of its own, as its stack does for calls without one.
+    let limits = [deadline, response.body.deadline()];
+    let deadline = limits.into_iter().flatten().min();
     let sending = send_body(shared, id, response);
     let Some(deadline) = deadline else {
         return sending.await;
     };
-    // A time limit that stopped at the head would let a slow body through.
+    // A time limit that stopped at the head would let a slow body through, and one that was held
+    // to the messages alone a peer that gives no credit for them.
     let in_time = shared.host.clock.timeout_at(deadline, sending).await;
     in_time.unwrap_or_else(|_| {
         let message = "the time of the call was up before its answer was whole";
