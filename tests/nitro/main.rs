@@ -1,5 +1,8 @@
 //! Behaviour of nitro across its modules, over every kind of transport.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod connection;
 mod rpc;
 mod service;
 mod simulated;
