@@ -1,6 +1,7 @@
 //! Behaviour of nitro across its modules, over every kind of transport.
 
 mod connection;
+mod messages;
 mod rpc;
 mod service;
 mod transports;
