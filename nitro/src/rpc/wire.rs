@@ -59,7 +59,7 @@
 //! **Closing.** After GOAWAY the calling side opens no stream, finishes those it has, and closes.
 //! A CALL that crosses GOAWAY on the way is answered by END with "safe to repeat".
 //!
-//! The vectors in `wire/message.rs` show frames byte by byte.
+//! The vectors in `wire/message/tests.rs` show frames byte by byte.
 
 mod client;
 mod driver;
