@@ -5,6 +5,7 @@
 mod connection;
 mod messages;
 mod rpc;
+mod scenarios;
 mod service;
 mod simulated;
 mod transports;
