@@ -79,6 +79,7 @@ pub mod name;
 pub mod operation;
 pub mod port;
 pub mod registry;
+#[cfg(feature = "json")]
 pub mod remote;
 pub mod rpc;
 pub mod selector;
