@@ -291,6 +291,23 @@ async fn a_client_gives_up_a_server_that_has_fallen_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limits_that_make_no_sense_are_brought_to_the_nearest_that_do() {
+    let served = Served::new(Limits {
+        stream_window: 0,
+        connection_window: 1,
+        streams_max: u32::MAX,
+        tick: Duration::ZERO,
+        ..Limits::default()
+    })
+    .await;
+    let clock = host().clock;
+    let sent = Bytes::from(vec![1; 100_000]);
+    let calling = served.client.call(&ECHO, sent.clone());
+    let answer = clock.timeout(second(5), calling).await;
+    assert_eq!(answer.expect("no answer").unwrap(), sent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_thousand_connections_that_open_and_stay_silent_are_all_given_up() {
     let served = Served::new(Limits::default()).await;
     let mut peers = Vec::new();

@@ -37,6 +37,7 @@ impl Shared {
         side: Side,
         peer: String,
     ) -> Arc<Self> {
+        let limits = limits.sensible();
         Arc::new(Self {
             state: Mutex::new(State::new(outbox, limits, side)),
             peer,
@@ -89,6 +90,8 @@ pub(super) struct State {
     /// Tasks that wait for the connection rather than for their stream.
     waiting: Vec<Waker>,
     driver: Option<Waker>,
+    /// Something has changed since the driver last looked.
+    is_woken: bool,
     swapped: u64,
     streams: Streams,
     credit: u32,
@@ -111,6 +114,7 @@ impl State {
             methods: BTreeMap::new(),
             waiting: Vec::new(),
             driver: None,
+            is_woken: false,
             swapped: 0,
             streams: Streams::new(side, limits.stream_window),
             credit: 0,
@@ -122,14 +126,22 @@ impl State {
 
     /// Wakes the driver, unless it is awake already.
     pub(super) fn wake_driver(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            driver.wake();
+        match self.driver.take() {
+            Some(driver) => driver.wake(),
+            None => self.is_woken = true,
         }
+    }
+
+    /// Whether the connection is drained, as the driver asks at the end of each turn: what wakes
+    /// it later is remembered until it sleeps.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.is_woken = false;
+        self.is_draining && self.streams.open_count() == 0
     }
 
     /// Lets the driver sleep, unless there is something to send.
     pub(super) fn sleep_driver(&mut self, waker: &Waker) -> bool {
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() || std::mem::take(&mut self.is_woken) {
             return false;
         }
         self.driver = Some(waker.clone());
@@ -265,24 +277,30 @@ impl State {
 
     /// Closes a stream whose caller has given up, telling the other side.
     pub(super) fn give_up(&mut self, id: u32) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        if !stream.inbound.is_ended_by_peer && self.closed.is_none() {
-            self.outbox.push(header(CANCEL, 0, id), |_| {});
-            self.wake_driver();
-        }
+        self.cancel(id);
         self.release(id);
     }
 
     /// Ends a call because its own body broke off.
     pub(super) fn fail_call(&mut self, id: u32, error: Error) {
-        let Some(stream) = self.stream(id) else {
+        let Some(stream) = self.live(id) else {
             return;
         };
         // Whatever its body was told elsewhere, this call has left.
         stream.inbound.end.get_or_insert(Err(error.seen()));
         stream.inbound.wake();
+        // Now, not when its caller looks: the other side is not to wait for the rest.
+        self.cancel(id);
+    }
+
+    fn cancel(&mut self, id: u32) {
+        if let Some(stream) = self.live(id)
+            && !std::mem::replace(&mut stream.outbound.is_cancelled, true)
+            && !stream.inbound.is_ended_by_peer
+        {
+            self.outbox.push(header(CANCEL, 0, id), |_| {});
+            self.wake_driver();
+        }
     }
 
     /// Ends the calling side's half of a stream.
