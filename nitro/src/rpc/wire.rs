@@ -62,6 +62,7 @@
 //! The vectors in `wire/message/tests.rs` show frames byte by byte.
 
 mod client;
+mod data;
 mod driver;
 mod flow;
 mod message;
