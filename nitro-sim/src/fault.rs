@@ -48,6 +48,11 @@ pub enum Fault {
         /// The node.
         node: String,
     },
+    /// The node is asked to stop, as by SIGTERM, and ends in its own good order.
+    Stop {
+        /// The node.
+        node: String,
+    },
     /// A crashed node starts; a running one crashes and starts.
     Restart {
         /// The node.
@@ -95,7 +100,7 @@ pub enum Fault {
 
 impl Fault {
     /// The kinds by name, as a scenario file writes them.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 16] = [
         "partition",
         "partition_one_way",
         "heal",
@@ -104,6 +109,7 @@ impl Fault {
         "latency",
         "loss",
         "crash",
+        "stop",
         "restart",
         "slow",
         "pause",
@@ -124,6 +130,7 @@ impl Fault {
             Fault::Latency { .. } => "latency",
             Fault::Loss { .. } => "loss",
             Fault::Crash { .. } => "crash",
+            Fault::Stop { .. } => "stop",
             Fault::Restart { .. } => "restart",
             Fault::Slow { .. } => "slow",
             Fault::Pause { .. } => "pause",
@@ -166,6 +173,7 @@ impl Fault {
     pub fn node(&self) -> Option<&str> {
         match self {
             Fault::Crash { node }
+            | Fault::Stop { node }
             | Fault::Restart { node }
             | Fault::Slow { node, .. }
             | Fault::Pause { node }
@@ -222,6 +230,7 @@ impl fmt::Display for Fault {
                 parts_per_million,
             } => write!(f, "clock drift {node} {parts_per_million:+} ppm"),
             Fault::Crash { node }
+            | Fault::Stop { node }
             | Fault::Restart { node }
             | Fault::Pause { node }
             | Fault::Resume { node } => write!(f, "{} {node}", self.kind()),

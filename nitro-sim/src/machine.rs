@@ -1,5 +1,6 @@
 //! A simulated node's machine: what its `Host` is made of besides the engine's clock and sockets.
 
+mod lifeline;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::draw::Draw;
 use crate::network::{Attached, Attachment, Links};
 use crate::record::Recorder;
 use crate::trace::EventKind;
+pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
@@ -57,11 +59,15 @@ impl Machines {
         &self,
         name: &Arc<str>,
         incarnation: u32,
+        life: &Lifeline,
         clock: Arc<dyn Clock>,
         sockets: Arc<dyn Network>,
     ) -> Host {
         let at = self.attach(name, Arc::clone(&clock));
-        let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks { at: at.clone() });
+        let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
+            at: at.clone(),
+            life: life.clone(),
+        });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
             clock,
@@ -86,12 +92,13 @@ impl Entropy for SeededEntropy {
 /// Tasks of the node's own runtime, whose panics are recorded.
 struct WatchedTasks {
     at: Attached,
+    life: Lifeline,
 }
 
 impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let at = self.at.clone();
-        let future = Watched::new(at.clone(), future);
+        let future = Watched::new(at.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
                 at.record(EventKind::TaskPanicked {

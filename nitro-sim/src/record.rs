@@ -8,7 +8,7 @@ use crate::trace::{Event, EventKind, OperationOutcome, Trace};
 
 /// The most events a run may record, so that a loop without delay ends with a verdict and not
 /// with the end of memory.
-pub const EVENTS_MAX: usize = 2_000_000;
+pub const EVENTS_MAX: usize = 1_000_000;
 
 /// Collects the events of a run. A clone is the same recorder.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ impl Recorder {
     }
 
     /// Ends the recording: every operation still open is unfinished, and how much each fault
-    /// touched is added in the order of `faults`.
+    /// touched is added in the order of `faults`. What is recorded later is lost.
     pub fn finish<'a>(&self, at_us: u64, faults: impl Iterator<Item = &'a str>) -> Trace {
         let mut state = self.lock();
         state.silent.clear();
@@ -119,7 +119,9 @@ impl Recorder {
             let fault = fault.to_owned();
             state.record(at_us, None, EventKind::Touched { fault, count });
         }
-        state.trace.clone()
+        let header = state.trace.header();
+        let after = Trace::new(header.plan.clone(), header.engine.clone());
+        std::mem::replace(&mut state.trace, after)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crate::latest;
 
 use crate::address::Address;
 use crate::error::Result;
@@ -64,7 +64,7 @@ impl Server {
     pub async fn listen(&self, at: &Address) -> Result<Serving> {
         let acceptor = self.transport.listen(at).await?;
         let address = acceptor.address();
-        let (changed, _) = watch::channel(());
+        let (changed, _) = latest::channel(());
         let shared = Arc::new(Shared {
             connections: Mutex::new(Connections::default()),
             counts: Counts::default(),
@@ -115,7 +115,7 @@ struct Connections {
 struct Shared {
     connections: Mutex<Connections>,
     counts: Counts,
-    changed: watch::Sender<()>,
+    changed: latest::Sender<()>,
 }
 
 impl Shared {
@@ -135,7 +135,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.lock().held.remove(&self.id);
-        self.shared.changed.send_replace(());
+        self.shared.changed.set(());
     }
 }
 

@@ -87,6 +87,7 @@ fn kind(kind: &FaultKind) -> &'static str {
         FaultKind::Loss { .. } => "loss",
         FaultKind::OfNode { what, .. } => match what {
             NodeFault::Crash => "crash",
+            NodeFault::Stop => "stop",
             NodeFault::Restart => "restart",
             NodeFault::Slow(_) => "slow",
             NodeFault::Pause => "pause",
@@ -102,7 +103,7 @@ fn kind(kind: &FaultKind) -> &'static str {
 fn down_by_name(timed: &[Timed<'_>], duration_ms: u64) -> Vec<Down> {
     let mut down = Vec::new();
     for (index, fault) in timed.iter().enumerate() {
-        let Some((node, NodeFault::Crash)) = named(fault) else {
+        let Some((node, NodeFault::Crash | NodeFault::Stop)) = named(fault) else {
             continue;
         };
         let restart = timed[index + 1..]
@@ -156,7 +157,7 @@ fn any_of(
     scenario: &Scenario,
     down: &mut Vec<Down>,
 ) -> Result<String, PlanError> {
-    let is_crash = what == NodeFault::Crash;
+    let is_crash = matches!(what, NodeFault::Crash | NodeFault::Stop);
     let open_end = if is_crash {
         scenario.duration_ms
     } else {
@@ -193,6 +194,7 @@ fn of_node(draw: &mut Draw, node: String, what: NodeFault) -> Fault {
     let mut signed = |range: Range<i64>| draw.signed(range.min, range.max);
     match what {
         NodeFault::Crash => Fault::Crash { node },
+        NodeFault::Stop => Fault::Stop { node },
         NodeFault::Restart => Fault::Restart { node },
         NodeFault::Pause => Fault::Pause { node },
         NodeFault::Resume => Fault::Resume { node },

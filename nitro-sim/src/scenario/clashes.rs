@@ -35,7 +35,7 @@ fn step((start, fault): &(usize, FaultChoice)) -> Option<Step<'_>> {
         return None;
     };
     let is_crash = match what {
-        NodeFault::Crash => true,
+        NodeFault::Crash | NodeFault::Stop => true,
         NodeFault::Restart => false,
         _ => return None,
     };

@@ -77,7 +77,7 @@ fn fault(
 fn lasting_key(kind: &str) -> Option<&'static str> {
     match kind {
         "heal" | "release" | "restart" | "resume" | "clock_jump" => None,
-        "crash" => Some("restart_after_s"),
+        "crash" | "stop" => Some("restart_after_s"),
         _ => Some("for_s"),
     }
 }
@@ -215,6 +215,7 @@ fn of_node(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<Fault
     };
     let what = match kind {
         "crash" => Some(NodeFault::Crash),
+        "stop" => Some(NodeFault::Stop),
         "restart" => Some(NodeFault::Restart),
         "pause" => Some(NodeFault::Pause),
         "resume" => Some(NodeFault::Resume),

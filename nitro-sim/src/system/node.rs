@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use nitro::error::{Error, Result};
 use nitro::host::Host;
+use nitro::latest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -37,6 +38,8 @@ pub struct NodeParts {
     pub operations: Vec<PlannedOperation>,
     /// What is recorded goes here.
     pub recorder: Recorder,
+    /// Turns true when the node is asked to stop.
+    pub stop: latest::Receiver<bool>,
 }
 
 impl Node {
@@ -104,6 +107,15 @@ impl Node {
         match self.0.parameters.contains_key(name) {
             true => self.parameter(name),
             false => Ok(default),
+        }
+    }
+
+    /// Waits until the node is asked to stop, as by SIGTERM: the role then ends in its own order.
+    pub async fn stop_requested(&self) {
+        let mut stop = self.0.stop.clone();
+        if stop.wait_for(|is_asked| *is_asked).await.is_err() {
+            // Nobody can ask any more.
+            std::future::pending().await
         }
     }
 

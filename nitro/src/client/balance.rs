@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::latest;
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tower::Service;
 
 use super::endpoint::{Dialer, Endpoint};
@@ -65,7 +65,7 @@ struct Cluster {
     filter: Filter,
     attempt_timeout: Option<Duration>,
     view: ArcSwap<View>,
-    changed: watch::Sender<()>,
+    changed: latest::Sender<()>,
     following: Mutex<Option<TaskGuard>>,
 }
 
@@ -84,7 +84,7 @@ impl Balance {
         filter: Filter,
         attempt_timeout: Option<Duration>,
     ) -> Self {
-        let (changed, _) = watch::channel(());
+        let (changed, _) = latest::channel(());
         let view = ArcSwap::default();
         Self(Arc::new(Cluster {
             service,
@@ -129,7 +129,7 @@ impl Balance {
             endpoints,
         }));
         retired.iter().for_each(|endpoint| endpoint.retire());
-        cluster.changed.send_replace(());
+        cluster.changed.set(());
     }
 
     /// Keeps the list as the registry has it, until the cluster is dropped or followed anew.

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::latest;
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -52,7 +52,7 @@ pub(super) struct Endpoint {
 #[derive(Default)]
 struct Dial {
     /// The attempt under way; it tells how it ended.
-    running: Option<watch::Receiver<Option<Result<()>>>>,
+    running: Option<latest::Receiver<Option<Result<()>>>>,
     failures: u32,
     not_before: Instant,
     opened_at: Instant,
@@ -119,10 +119,10 @@ impl Endpoint {
         self.dial.lock().expect("no panic while the dial is held")
     }
 
-    fn running_dial(self: &Arc<Self>) -> Result<watch::Receiver<Option<Result<()>>>> {
+    fn running_dial(self: &Arc<Self>) -> Result<latest::Receiver<Option<Result<()>>>> {
         let mut dial = self.lock();
         if let Some(running) = &dial.running
-            && running.has_changed().is_ok()
+            && !running.is_closed()
         {
             return Ok(running.clone());
         }
@@ -141,13 +141,13 @@ impl Endpoint {
             // One caller waits to see whether it is back; the others need not.
             self.down_until(now + CONNECT_TIMEOUT);
         }
-        let (ended, running) = watch::channel(None);
+        let (ended, running) = latest::channel(None);
         dial.running = Some(running.clone());
         drop(dial);
         let endpoint = Arc::clone(self);
         let dialing = async move {
             let result = endpoint.dial().await;
-            ended.send_replace(Some(result));
+            ended.set(Some(result));
         };
         self.dialer
             .host

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::address::Address;
 use crate::host::entropy::Sequence;
 
 /// A registry behind a connection that a test can break in every way.
@@ -82,9 +81,10 @@ impl Fickle {
     }
 }
 
+#[cfg(feature = "json")]
 #[test]
 fn requests_and_replies_are_plain_data() {
-    let node = Node::new("greeter", "a", Address::tcp("10.0.0.7", 4000));
+    let node = Node::new("greeter", "a", crate::Address::tcp("10.0.0.7", 4000));
     let request = Request::Register {
         node: node.clone(),
         ttl_ms: 30_000,

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::FutureExt;
 use nitro::host::Clock;
 use nitro::host::tasks::panic_message;
+use nitro::latest;
 use serde_json::Value;
 
 use super::clock::{Death, VirtualClock};
 use super::sockets::Sockets;
-use crate::machine::{Machines, Watched};
+use crate::machine::{Lifeline, Machines, Watched};
 use crate::network::Links;
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
@@ -41,6 +42,10 @@ pub(super) struct Life {
     pub(super) death: Death,
     /// Whether its role has returned.
     pub(super) is_over: bool,
+    /// What ends its tasks.
+    pub(super) lifeline: Lifeline,
+    /// Tells the node that it is asked to stop.
+    pub(super) stop: latest::Sender<bool>,
 }
 
 impl Life {
@@ -48,6 +53,8 @@ impl Life {
         Self {
             death: Death::none(),
             is_over: false,
+            lifeline: Lifeline::default(),
+            stop: latest::Sender::new(false),
         }
     }
 }
@@ -75,9 +82,11 @@ impl Launch {
             name: Arc::clone(&self.name),
             address: self.address,
         };
+        let lifeline = self.life().lifeline.clone();
         let host = self.machines.host(
             &self.name,
             incarnation,
+            &lifeline,
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::new(sockets),
         );
@@ -91,13 +100,14 @@ impl Launch {
             parameters: self.parameters.clone(),
             operations: self.operations.clone(),
             recorder: self.recorder.clone(),
+            stop: self.life().stop.subscribe(),
         });
         let at = self
             .machines
             .attach(&self.name, Arc::clone(&clock) as Arc<dyn Clock>);
         // The role is called within the caught future: it may panic before its first await.
         let role = Arc::clone(&self.role);
-        let living = Watched::new(at, async move { role(node).await }.boxed());
+        let living = Watched::new(at, &lifeline, async move { role(node).await }.boxed());
         let error = match AssertUnwindSafe(living).catch_unwind().await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

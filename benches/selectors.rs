@@ -1,0 +1,102 @@
+//! Selectors over 10, 100 and 1,000 nodes: one pick, and one pick with the load fed back.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use nitro::selector::{
+    Candidate, Candidates, KeyHash, LeastLoaded, Outcome, Pick, Random, RoundRobin, Selector,
+    Weighted,
+};
+use nitro::time::Instant;
+
+const COUNTS: [u32; 3] = [10, 100, 1_000];
+
+fn candidates(count: u32) -> Candidates {
+    let node = |index: u32| {
+        let id = format!("node-{index:04}");
+        Candidate::new(id, 1 + index % 7, "1.0.0", BTreeMap::new())
+    };
+    Candidates::new((0..count).map(node).collect())
+}
+
+/// Nodes that have all been called, so that least loaded has something to compare.
+fn measured(count: u32) -> Candidates {
+    let candidates = candidates(count);
+    for (index, candidate) in candidates.as_slice().iter().enumerate() {
+        let took = Duration::from_micros(500 + index as u64);
+        let calling = candidate.load.start(Instant::ORIGIN);
+        calling.finish(Instant::ORIGIN + took, Outcome::Answered);
+    }
+    candidates
+}
+
+fn picks(criterion: &mut Criterion) {
+    let selectors: [(&str, Box<dyn Selector>); 5] = [
+        ("random", Box::new(Random::from_seed(1))),
+        ("round robin", Box::new(RoundRobin::from_seed(1))),
+        ("weighted", Box::new(Weighted::from_seed(1))),
+        ("least loaded", Box::new(LeastLoaded::from_seed(1))),
+        ("key hash", Box::new(KeyHash::from_seed(1))),
+    ];
+    for (name, selector) in &selectors {
+        let mut group = criterion.benchmark_group(*name);
+        for count in COUNTS {
+            let candidates = measured(count);
+            let mut key = 0_u64;
+            group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+                bencher.iter(|| {
+                    key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                    let pick = Pick {
+                        key: Some(key),
+                        ..Pick::at(Instant::ORIGIN)
+                    };
+                    selector.select(black_box(&candidates), &pick)
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+fn with_feedback(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("least loaded, with load fed back");
+    for count in COUNTS {
+        let candidates = measured(count);
+        let selector = LeastLoaded::from_seed(1);
+        let mut now = Instant::ORIGIN;
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                let index = selector
+                    .select(&candidates, &Pick::at(now))
+                    .expect("there are nodes");
+                let calling = candidates.as_slice()[index].load.start(now);
+                now += Duration::from_micros(500);
+                calling.finish(now, Outcome::Answered);
+            });
+        });
+    }
+    group.finish();
+}
+
+fn avoiding(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("random, one node avoided");
+    for count in COUNTS {
+        let candidates = candidates(count);
+        let avoid: [Arc<str>; 1] = [candidates.as_slice()[0].id.clone()];
+        let selector = Random::from_seed(1);
+        let pick = Pick {
+            avoid: &avoid,
+            ..Pick::at(Instant::ORIGIN)
+        };
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| selector.select(black_box(&candidates), &pick));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, picks, with_feedback, avoiding);
+criterion_main!(benches);
