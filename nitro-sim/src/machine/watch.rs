@@ -1,12 +1,14 @@
 //! Futures of a node under watch, so that one that never waits does not stop virtual time.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use nitro::host::Clock;
 use nitro::time::Instant;
 
-use crate::network::Attached;
+use crate::record::Recorder;
 
 /// How often a task may be polled while virtual time stands still: far more than any burst of
 /// messages wakes it, and a moment of this machine's time.
@@ -18,17 +20,19 @@ pub const POLLS_AT_ONE_TIME_MAX: u64 = 200_000;
 /// A loop that never awaits is beyond its reach.
 pub struct Watched<T> {
     future: BoxFuture<'static, T>,
-    at: Attached,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
     time: Instant,
     polls: u64,
 }
 
 impl<T> Watched<T> {
     /// Puts a future of a node under watch.
-    pub fn new(at: Attached, future: BoxFuture<'static, T>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, recorder: Recorder, future: BoxFuture<'static, T>) -> Self {
         Self {
             future,
-            at,
+            clock,
+            recorder,
             time: Instant::ORIGIN,
             polls: 0,
         }
@@ -39,10 +43,10 @@ impl<T> Future for Watched<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        if self.at.recorder.is_full() {
+        if self.recorder.is_full() {
             return Poll::Pending;
         }
-        let now = self.at.clock.now();
+        let now = self.clock.now();
         if now != self.time {
             self.time = now;
             self.polls = 0;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::clock::{Death, VirtualClock};
 use super::sockets::Sockets;
 use crate::machine::{Machines, Watched};
-use crate::network::Links;
+use crate::network::{Attached, Attachment, Links};
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
 use crate::system::{Node, NodeParts, Role};
@@ -79,11 +79,18 @@ impl Launch {
             name: Arc::clone(&self.name),
             address: self.address,
         };
+        let at = Attached {
+            links: self.links.clone(),
+            node: self.number,
+            name: Arc::clone(&self.name),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            recorder: self.recorder.clone(),
+        };
         let host = self.machines.host(
             &self.name,
             incarnation,
             Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::new(sockets),
+            |tasks| Arc::new(Attachment::new(at, Arc::new(sockets), tasks)),
         );
         let node = Node::new(NodeParts {
             name: Arc::clone(&self.name),
@@ -97,12 +104,10 @@ impl Launch {
             recorder: self.recorder.clone(),
             stop: self.life().stop.subscribe(),
         });
-        let at = self
-            .machines
-            .attach(&self.name, Arc::clone(&clock) as Arc<dyn Clock>);
         // The role is called within the caught future: it may panic before its first await.
         let role = Arc::clone(&self.role);
-        let living = Watched::new(at, async move { role(node).await }.boxed());
+        let living = async move { role(node).await }.boxed();
+        let living = Watched::new(Arc::clone(&clock) as _, self.recorder.clone(), living);
         let error = match AssertUnwindSafe(living).catch_unwind().await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
