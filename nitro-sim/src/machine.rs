@@ -1,5 +1,6 @@
 //! A simulated node's machine: what its `Host` is made of besides the engine's clock and sockets.
 
+mod lifeline;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 use crate::draw::Draw;
 use crate::record::Recorder;
 use crate::trace::EventKind;
+pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
@@ -43,6 +45,7 @@ impl Machines {
         &self,
         name: &Arc<str>,
         incarnation: u32,
+        life: &Lifeline,
         clock: Arc<dyn Clock>,
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
@@ -50,6 +53,7 @@ impl Machines {
             name: Arc::clone(name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
+            life: life.clone(),
         });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
@@ -77,13 +81,14 @@ struct WatchedTasks {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
+    life: Lifeline,
 }
 
 impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         let node = Arc::clone(&self.name);
-        let future = Watched::new(Arc::clone(&clock), recorder.clone(), future);
+        let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
                 let at_us = clock.now().as_nanos() / 1000;

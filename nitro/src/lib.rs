@@ -7,6 +7,7 @@ pub mod client;
 pub mod codec;
 pub mod error;
 pub mod host;
+pub mod latest;
 pub mod layer;
 pub mod metadata;
 pub mod name;

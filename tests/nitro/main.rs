@@ -1,6 +1,11 @@
 //! Behaviour of nitro across its modules, over every kind of transport.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod connection;
+mod messages;
 mod rpc;
 mod service;
+mod simulated;
 mod transports;
 mod wire;

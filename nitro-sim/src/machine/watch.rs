@@ -8,18 +8,21 @@ use futures_util::future::BoxFuture;
 use nitro::host::Clock;
 use nitro::time::Instant;
 
+use super::lifeline::{Joined, Lifeline};
 use crate::record::Recorder;
 
 /// How often a task may be polled while virtual time stands still: far more than any burst of
 /// messages wakes it, and a moment of this machine's time.
 pub const POLLS_AT_ONE_TIME_MAX: u64 = 200_000;
 
-/// A future of a node that panics when it is polled without end while time stands still, and
+/// A future of a node that ends with the node's life, that panics when it is polled without end while time stands still, and
 /// stops when the run has recorded as much as it may.
 ///
 /// A loop that never awaits is beyond its reach.
 pub struct Watched<T> {
-    future: BoxFuture<'static, T>,
+    /// None once the node's life is over.
+    future: Option<BoxFuture<'static, T>>,
+    life: Joined,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     time: Instant,
@@ -28,9 +31,15 @@ pub struct Watched<T> {
 
 impl<T> Watched<T> {
     /// Puts a future of a node under watch.
-    pub fn new(clock: Arc<dyn Clock>, recorder: Recorder, future: BoxFuture<'static, T>) -> Self {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        recorder: Recorder,
+        life: &Lifeline,
+        future: BoxFuture<'static, T>,
+    ) -> Self {
         Self {
-            future,
+            future: Some(future),
+            life: life.join(),
             clock,
             recorder,
             time: Instant::ORIGIN,
@@ -43,6 +52,9 @@ impl<T> Future for Watched<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        if self.life.is_cut(context.waker()) {
+            self.future = None;
+        }
         if self.recorder.is_full() {
             return Poll::Pending;
         }
@@ -57,6 +69,9 @@ impl<T> Future for Watched<T> {
             polls <= POLLS_AT_ONE_TIME_MAX,
             "polled {polls} times while time stood still: it loops without waiting"
         );
-        self.future.as_mut().poll(context)
+        let Some(future) = &mut self.future else {
+            return Poll::Pending;
+        };
+        future.as_mut().poll(context)
     }
 }

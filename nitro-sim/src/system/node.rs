@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use nitro::error::{Error, Result};
 use nitro::host::Host;
+use nitro::latest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
@@ -39,7 +39,7 @@ pub struct NodeParts {
     /// What is recorded goes here.
     pub recorder: Recorder,
     /// Turns true when the node is asked to stop.
-    pub stop: watch::Receiver<bool>,
+    pub stop: latest::Receiver<bool>,
 }
 
 impl Node {

@@ -46,7 +46,7 @@ impl Cluster<'_> {
             Fault::Crash { .. } => self.crash(node, id),
             Fault::Stop { .. } => {
                 let asked = seat.running.as_ref();
-                let is_new = asked.is_some_and(|(_, life)| !life.stop.send_replace(true));
+                let is_new = asked.is_some_and(|(_, life)| !life.stop.set(true));
                 self.touch_if(id, is_new);
             }
             Fault::Restart { .. } => {

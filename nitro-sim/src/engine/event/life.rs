@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt;
 use nitro::host::Clock;
 use nitro::host::tasks::panic_message;
+use nitro::latest;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::clock::EventClock;
 use super::net::Net;
-use crate::machine::{Machines, Watched};
+use crate::machine::{Lifeline, Machines, Watched};
 use crate::operation::PlannedOperation;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -88,7 +88,7 @@ pub(super) fn parts(plan: &Plan, system: &System, recorder: &Recorder) -> Vec<Pa
 /// What the engine holds of a life.
 pub(super) struct Life {
     /// Asks the role to stop.
-    pub(super) stop: watch::Sender<bool>,
+    pub(super) stop: latest::Sender<bool>,
     /// Whether the role has returned.
     pub(super) is_over: Arc<AtomicBool>,
 }
@@ -102,14 +102,16 @@ impl Part {
         incarnation: u32,
     ) -> (Life, impl Future<Output = ()> + Send + use<>) {
         let life = Life {
-            stop: watch::Sender::new(false),
+            stop: latest::Sender::new(false),
             is_over: Arc::new(AtomicBool::new(false)),
         };
         let clock: Arc<dyn Clock> = Arc::new(EventClock::begin());
+        // A run's process is new, so its runtimes drop their tasks in one order, and nobody cuts this.
+        let tied = Lifeline::default();
         let network = |_| net.network(self.number);
         let host = self
             .machines
-            .host(&self.name, incarnation, Arc::clone(&clock), network);
+            .host(&self.name, incarnation, &tied, Arc::clone(&clock), network);
         let node = Node::new(NodeParts {
             name: Arc::clone(&self.name),
             role: self.role_name.clone(),
@@ -126,7 +128,7 @@ impl Part {
         let role = Arc::clone(&self.role);
         let living = async move { role(node).await }.boxed();
         let recorder = self.recorder.clone();
-        let living = Watched::new(Arc::clone(&clock), recorder.clone(), living);
+        let living = Watched::new(Arc::clone(&clock), recorder.clone(), &tied, living);
         let (name, is_over) = (Arc::clone(&self.name), Arc::clone(&life.is_over));
         let live = async move {
             let error = match AssertUnwindSafe(living).catch_unwind().await {
