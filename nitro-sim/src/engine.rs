@@ -236,6 +236,40 @@ pub const NAMES: [&str; 2] = ["event", "turmoil"];
 )))]
 pub const NAMES: [&str; 1] = ["turmoil"];
 
+/// Makes a program's systems. It is a function and no closure, so that a process of its own can
+/// call it too.
+pub type Source = fn() -> Vec<System>;
+
+/// The default engine for a test, whose process has done other things before.
+///
+/// # Errors
+///
+/// When it needs a process of its own and cannot have one.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+))]
+pub fn for_tests(source: Source) -> std::io::Result<Box<dyn Engine>> {
+    Ok(Box::new(event::Worker::start(source)?))
+}
+
+/// The default engine for a test.
+///
+/// # Errors
+///
+/// None here.
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+)))]
+pub fn for_tests(_: Source) -> std::io::Result<Box<dyn Engine>> {
+    Ok(Box::new(turmoil::Turmoil))
+}
+
 /// The engine of a name.
 pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
     match name {
@@ -245,7 +279,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
             any(target_arch = "x86_64", target_arch = "aarch64"),
             not(madsim)
         ))]
-        "event" => Some(Box::new(event::Event)),
+        "event" => Some(Box::new(event::Event::default())),
         "turmoil" => Some(Box::new(turmoil::Turmoil)),
         _ => None,
     }
