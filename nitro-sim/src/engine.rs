@@ -1,6 +1,7 @@
 //! What makes a trace of a plan. An engine that cannot do what a plan asks refuses before the
 //! run, by name.
 
+pub mod event;
 pub mod turmoil;
 
 use std::fmt;

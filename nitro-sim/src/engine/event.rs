@@ -1,0 +1,3 @@
+//! The event engine: unmodified tokio on a virtual clock, event by event.
+
+pub mod net;
