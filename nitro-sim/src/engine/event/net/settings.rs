@@ -20,7 +20,7 @@ pub struct NetSettings {
     /// How many bytes of a stream wait to be read before the other end may send no more.
     pub receive_buffer_bytes: usize,
     /// How many streams of a listener wait to be accepted before further ones are not answered.
-    /// Tokio asks for 1024.
+    /// Tokio asks for 128, and Linux gives one more.
     pub backlog: usize,
     /// How many datagrams of a socket wait to be received before further ones are lost.
     pub inbox: usize,
@@ -78,7 +78,7 @@ impl NetSettings {
             links: Vec::new(),
             send_buffer_bytes: SEND_BUFFER_BYTES,
             receive_buffer_bytes: 64 * 1024,
-            backlog: 1024,
+            backlog: 128,
             inbox: 1024,
             mtu_bytes: 1500,
             datagram_bytes_max: DATAGRAM_BYTES_MAX,

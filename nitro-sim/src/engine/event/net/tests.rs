@@ -2,4 +2,6 @@
 
 mod driver;
 mod faults;
+mod parity;
+mod programs;
 mod streams;

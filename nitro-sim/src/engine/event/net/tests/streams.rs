@@ -110,6 +110,48 @@ fn an_opening_that_nobody_waits_for_leaves_nothing() {
 }
 
 #[test]
+fn bytes_that_meet_a_closed_end_are_answered_by_a_reset() {
+    let world = World::new();
+    world.run(async {
+        let (mut near, far, _listener) = world.pair().await;
+        near.write_all(b"on its way").await.unwrap();
+        drop(far);
+        // The end set out before the bytes arrived, so it is heard first.
+        assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 0);
+        world.sleep(Duration::from_millis(10)).await;
+        let written = near.write(b"x").await;
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_listener_leaves_unanswered_what_it_has_no_room_for() {
+    let world = World::with(NetSettings {
+        backlog: 3,
+        ..settings()
+    });
+    world.run(async {
+        let mut listener = world.listen(1).await;
+        let (network, to) = (world.network(0), Address::tcp("b", 80));
+        let mut all = Vec::new();
+        for _ in 0..4 {
+            all.push(network.connect(&to).await.unwrap());
+        }
+        let start = world.now_ms();
+        let room = async {
+            world.sleep(Duration::from_millis(500)).await;
+            listener.accept().await
+        };
+        let (opened, accepted) = join(network.connect(&to), room).await;
+        assert!(opened.is_ok() && accepted.is_ok());
+        // It is asked for again after a second.
+        assert_eq!(world.now_ms() - start, 1_004);
+        let opened = network.connect(&to).await;
+        assert_eq!(opened.err().unwrap().kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
 fn a_writer_waits_for_a_reader_and_goes_on_a_latency_after_it() {
     let world = World::new();
     world.run(async {
