@@ -10,11 +10,12 @@ use nitro::time::Instant;
 
 use super::clock::NodeClock;
 use super::life::{self, Life, Part};
-use super::net::{Net, NetSettings};
+use super::net::{LinkSettings, Net, NetSettings};
 use super::turn::{Machine, Ran};
 use super::watch::{self, Page};
 use crate::draw::Draw;
 use crate::engine::Ended;
+use crate::latency::Latency;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -74,10 +75,12 @@ impl<'p> Cluster<'p> {
         time_us: Arc<AtomicU64>,
         page: &'static Page,
     ) -> Self {
-        let settings = NetSettings {
-            latency_us: plan.network.latency_us,
+        let [min_us, max_us] = plan.network.latency_us;
+        let latency = Latency::Uniform { min_us, max_us };
+        let settings = NetSettings::new(LinkSettings {
             loss: plan.network.loss,
-        };
+            ..LinkSettings::new(latency)
+        });
         let addresses = life::addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
         let seat = |part| Seat {
@@ -194,7 +197,9 @@ impl<'p> Cluster<'p> {
             return Some(self.spinning(node));
         }
         let net = self.net.clone();
-        self.enter(node, || net.deliver(node, Instant::from_nanos(now)));
+        self.enter(node, || {
+            net.deliver(node, Instant::from_nanos(now));
+        });
         let at_us = self.now_us();
         self.recorder.is_full().then_some(Ended::TooMuch { at_us })
     }
