@@ -43,6 +43,13 @@ pub enum Fault {
         /// The share of messages lost, 0 to 1.
         loss: f64,
     },
+    /// The node's name is answered wrongly when it is looked up.
+    StaleName {
+        /// The node.
+        node: String,
+        /// What is answered.
+        answer: StaleAnswer,
+    },
     /// The node's power is cut: nothing of it runs, nobody is told. What it synced survives.
     Crash {
         /// The node.
@@ -98,9 +105,21 @@ pub enum Fault {
     },
 }
 
+/// What is answered when a stale name is looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleAnswer {
+    /// That there is no such name.
+    Nothing,
+    /// An address that nobody has any more.
+    OldAddress,
+    /// The address of another node.
+    AddressOf(String),
+}
+
 impl Fault {
     /// The kinds by name, as a scenario file writes them.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 17] = [
         "partition",
         "partition_one_way",
         "heal",
@@ -108,6 +127,7 @@ impl Fault {
         "release",
         "latency",
         "loss",
+        "stale_name",
         "crash",
         "stop",
         "restart",
@@ -129,6 +149,7 @@ impl Fault {
             Fault::Release => "release",
             Fault::Latency { .. } => "latency",
             Fault::Loss { .. } => "loss",
+            Fault::StaleName { .. } => "stale_name",
             Fault::Crash { .. } => "crash",
             Fault::Stop { .. } => "stop",
             Fault::Restart { .. } => "restart",
@@ -172,7 +193,8 @@ impl Fault {
     /// The node it is about; none for a fault of links.
     pub fn node(&self) -> Option<&str> {
         match self {
-            Fault::Crash { node }
+            Fault::StaleName { node, .. }
+            | Fault::Crash { node }
             | Fault::Stop { node }
             | Fault::Restart { node }
             | Fault::Slow { node, .. }
@@ -222,6 +244,11 @@ impl fmt::Display for Fault {
                 let percent = loss * 100.0;
                 write!(f, "loss {percent:.1} % {} - {}", list(a), list(b))
             }
+            Fault::StaleName { node, answer } => match answer {
+                StaleAnswer::Nothing => write!(f, "stale name {node}: nothing"),
+                StaleAnswer::OldAddress => write!(f, "stale name {node}: its old address"),
+                StaleAnswer::AddressOf(other) => write!(f, "stale name {node}: that of {other}"),
+            },
             Fault::Slow { node, factor } => write!(f, "slow {node} x{factor:.1}"),
             Fault::ClockJump { node, by_ms } => write!(f, "clock jump {node} {by_ms:+} ms"),
             Fault::ClockOffset { node, by_ms } => write!(f, "clock offset {node} {by_ms:+} ms"),

@@ -23,7 +23,7 @@
 //! | 3 | [`engine`], then [`check`] | make a trace; judge it |
 //! | 2 | [`plan`], [`machine`] | every choice made; a node's host |
 //! | 1 | [`record`], [`scenario`], then [`network`], [`system`] | what they are made of |
-//! | 0 | [`draw`], [`fault`], [`operation`], [`trace`] | plain data, and choices from a seed |
+//! | 0 | [`draw`], [`fault`], [`latency`], [`operation`], [`trace`] | plain data, and choices from a seed |
 //!
 //! A plan holds no randomness; a trace holds no wall-clock time, pointer or hash order.
 
@@ -33,6 +33,7 @@ pub mod command;
 pub mod draw;
 pub mod engine;
 pub mod fault;
+pub mod latency;
 pub mod machine;
 pub mod network;
 pub mod operation;
