@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod app;
 mod connection;
 mod messages;
 mod rpc;
+mod scenarios;
 mod service;
 mod simulated;
 mod transports;

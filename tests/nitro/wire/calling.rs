@@ -279,6 +279,20 @@ async fn a_caller_that_only_sends_is_under_the_deadline_of_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_cancels_its_call_at_once_though_nobody_reads_the_answer() {
+    let (client, mut peer) = opened().await;
+    let (out, mut answers) = client.bidirectional(&CHAT);
+    out.send(Bytes::from_static(b"one")).await.unwrap();
+    peer.next_of(CALL).await;
+    peer.send(&reply(0, b"")).await;
+    drop(out);
+    let cancelled = host().clock.timeout(second(1), peer.next_of(CANCEL)).await;
+    assert!(cancelled.is_ok(), "the server is left to wait for the rest");
+    let error = answers.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn late_frames_of_a_cancelled_call_are_passed_over() {
     let (client, mut peer) = opened().await;
     let clock = host().clock;
