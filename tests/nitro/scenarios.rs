@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn passes(name: &str) {
     let file = format!("scenarios/{name}.toml");
-    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems());
+    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems);
 }
 
 macro_rules! scenarios {
