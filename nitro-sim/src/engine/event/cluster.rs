@@ -76,11 +76,9 @@ impl<'p> Cluster<'p> {
         page: &'static Page,
     ) -> Self {
         let [min_us, max_us] = plan.network.latency_us;
-        let latency = Latency::Uniform { min_us, max_us };
-        let settings = NetSettings::new(LinkSettings {
-            loss: plan.network.loss,
-            ..LinkSettings::new(latency)
-        });
+        let mut link = LinkSettings::new(Latency::Uniform { min_us, max_us });
+        link.loss = plan.network.loss;
+        let settings = NetSettings::new(link);
         let addresses = life::addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
         let seat = |part| Seat {
@@ -197,15 +195,15 @@ impl<'p> Cluster<'p> {
             return Some(self.spinning(node));
         }
         let net = self.net.clone();
-        self.enter(node, || {
-            net.deliver(node, Instant::from_nanos(now));
-        });
+        let is_own = self.nodes[node].entry.is_some_and(|(at, _)| at <= now);
+        self.enter(node, is_own, || net.deliver(node, Instant::from_nanos(now)));
         let at_us = self.now_us();
         self.recorder.is_full().then_some(Ended::TooMuch { at_us })
     }
 
-    /// Enters a node, with `arrive` first among its tasks.
-    pub(super) fn enter(&mut self, node: usize, arrive: impl FnOnce()) {
+    /// Enters a node, with `arrive` first among its tasks. If that says that it woke nobody, and
+    /// nothing of the node's own is due, nothing of it runs.
+    pub(super) fn enter(&mut self, node: usize, is_due: bool, arrive: impl FnOnce() -> bool) {
         let now = self.now;
         let seat = &mut self.nodes[node];
         let Some((machine, life)) = &mut seat.running else {
@@ -213,7 +211,9 @@ impl<'p> Cluster<'p> {
         };
         let view = seat.clock.view(now, machine.random());
         self.page.enter(node, now / 1000);
-        let Ran { wakes, turned } = machine.turn(view, arrive);
+        let Some(Ran { wakes, turned }) = machine.turn(view, || arrive() || is_due) else {
+            return;
+        };
         for (fault, is_of_wall) in &seat.clock_faults {
             let has_read = match is_of_wall {
                 true => turned.has_read_wall,
@@ -254,7 +254,7 @@ impl<'p> Cluster<'p> {
     pub(super) fn look(&mut self, node: usize) {
         let seat = &self.nodes[node];
         if seat.pauses.is_empty() && seat.busy_until == 0 {
-            self.enter(node, || ());
+            self.enter(node, true, || true);
         }
     }
 
@@ -276,7 +276,7 @@ impl<'p> Cluster<'p> {
         let (life, live) = seat.part.begin(&self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;
-        self.enter(node, || spawn(live));
+        self.enter(node, true, || spawn(live));
     }
 
     /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
@@ -372,6 +372,7 @@ impl Seat {
     clippy::disallowed_methods,
     reason = "the role is the first task of its runtime, before there is a host"
 )]
-fn spawn(live: impl Future<Output = ()> + Send + 'static) {
+fn spawn(live: impl Future<Output = ()> + Send + 'static) -> bool {
     drop(tokio::spawn(live));
+    true
 }

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
+use tokio::select as choose_any;
+
 use super::super::Worker;
 use super::*;
 
@@ -44,7 +46,8 @@ fn curious() -> System {
 }
 
 async fn choose() -> u32 {
-    tokio::select! {
+    // By another name, because nitro's own code has to be biased.
+    choose_any! {
         () = std::future::ready(()) => 1,
         () = std::future::ready(()) => 2,
         () = std::future::ready(()) => 3,
