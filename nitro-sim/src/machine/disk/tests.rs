@@ -68,6 +68,20 @@ fn sectors_of_one_write_have_fates_of_their_own() {
 }
 
 #[test]
+fn a_cut_of_a_file_that_was_not_synced_is_whole_or_never_was() {
+    let mut lengths = BTreeSet::new();
+    for seed in 0..100 {
+        let disk = disk(seed);
+        durable(&disk, "f", &[1; 2000]).set_length(700).unwrap();
+        disk.cut_power();
+        let bytes = read(&disk, "f").unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 1), "seed {seed}");
+        lengths.insert(bytes.len());
+    }
+    assert_eq!(lengths, BTreeSet::from([700, 2000]));
+}
+
+#[test]
 fn names_are_durable_in_the_order_they_were_changed() {
     let mut seen = BTreeSet::new();
     for seed in 0..100 {
