@@ -68,7 +68,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+pub use bounds::{CAPACITY_BYTES, DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
 pub use problem::{Problem, Problems};
 
 /// Least and most; a single number is both.
@@ -213,6 +213,14 @@ pub enum NodeFault {
     ClockOffset(Range<i64>),
     /// Its clocks run fast by this many parts per million.
     ClockDrift(Range<i64>),
+    /// Its disk has this many bytes left.
+    DiskFull(Range<i64>),
+    /// These shares of the reads, writes and syncs of its disk fail.
+    DiskErrors([Range<f64>; 3]),
+    /// Its disk is this many times slower.
+    DiskSlow(Range<f64>),
+    /// This share of the reads of its disk meets a flipped bit.
+    DiskCorrupt(Range<f64>),
 }
 
 /// How a run is judged.

@@ -292,6 +292,8 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &name);
         self.recorder.touch(fault);
         self.net.crash(node, fault);
+        let part = &self.nodes[node].part;
+        part.machines.cut_power(&part.name);
         self.drop_machine(node);
     }
 

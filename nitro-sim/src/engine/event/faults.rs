@@ -76,7 +76,7 @@ impl Cluster<'_> {
                 seat.clock.drift(now, id, *parts_per_million);
                 seat.clock_faults.push((own, false));
             }
-            _ => {}
+            fault => seat.part.machines.begin_fault(id, fault),
         }
     }
 
@@ -91,6 +91,7 @@ impl Cluster<'_> {
             _ => {
                 let now = self.now;
                 let seat = &mut self.nodes[node];
+                seat.part.machines.end_fault(id, fault);
                 seat.pauses.retain(|fault| fault != id);
                 seat.slows.retain(|(fault, _)| fault != id);
                 seat.clock_faults.retain(|(fault, _)| fault != id);

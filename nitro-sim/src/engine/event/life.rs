@@ -31,7 +31,7 @@ pub(super) struct Part {
     peers: Arc<BTreeMap<String, Vec<String>>>,
     parameters: BTreeMap<String, Value>,
     operations: Vec<PlannedOperation>,
-    machines: Arc<Machines>,
+    pub(super) machines: Arc<Machines>,
     recorder: Recorder,
 }
 
