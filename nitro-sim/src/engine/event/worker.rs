@@ -18,10 +18,10 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use super::{Event, outcome, process};
-use crate::engine::{Ended, Engine, Outcome, Source};
+use crate::engine::{Ended, Engine, Outcome};
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::system::{System, Systems};
+use crate::system::{Source, System, Systems};
 use crate::trace::Trace;
 
 /// Set in the environment of a program that is started to be a worker.
@@ -58,8 +58,12 @@ impl Worker {
     ///
     /// When the program cannot be started.
     pub fn start(source: Source) -> io::Result<Self> {
+        Self::start_as(source, Command::new("/proc/self/exe"))
+    }
+
+    /// Starts this program by a command that stands in surroundings of its own.
+    pub(super) fn start_as(source: Source, mut command: Command) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
         command.env(ROLE, "1").stdout(Stdio::null());
         // It ends when our end is closed. Nobody waits for it: what it says is all there is.
         drop(command.stdin(OwnedFd::from(theirs)).spawn()?);
