@@ -2,6 +2,7 @@
 
 mod lifeline;
 mod watch;
+mod yields;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -15,25 +16,29 @@ use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 
 use crate::draw::Draw;
 use crate::record::Recorder;
+use crate::scenario::Yields;
 use crate::trace::EventKind;
 pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
+use yields::{Chance, Yielding};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
 #[derive(Debug)]
 pub struct Machines {
     seed: u64,
+    yields: Yields,
     recorder: Recorder,
     disks: BTreeMap<Arc<str>, MemoryDisk>,
 }
 
 impl Machines {
     /// Machines with empty disks.
-    pub fn new(seed: u64, names: &[Arc<str>], recorder: Recorder) -> Self {
+    pub fn new(seed: u64, names: &[Arc<str>], yields: Yields, recorder: Recorder) -> Self {
         let disk = |name: &Arc<str>| (Arc::clone(name), MemoryDisk::new());
         let disks = names.iter().map(disk).collect();
         Self {
             seed,
+            yields,
             recorder,
             disks,
         }
@@ -49,7 +54,9 @@ impl Machines {
         clock: Arc<dyn Clock>,
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
+        let draw = Draw::new(self.seed, &format!("yields/{name}/{incarnation}"));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
+            chance: Chance::new(self.yields, draw),
             name: Arc::clone(name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
@@ -78,6 +85,7 @@ impl Entropy for SeededEntropy {
 
 /// Tasks of the node's own runtime, whose panics are recorded.
 struct WatchedTasks {
+    chance: Chance,
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
@@ -88,6 +96,8 @@ impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         let node = Arc::clone(&self.name);
+        let chance = self.chance.clone();
+        let future = Box::pin(Yielding { future, chance });
         let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
