@@ -13,11 +13,12 @@ mod logs;
 pub mod turmoil;
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::system::System;
+use crate::system::{System, Systems};
 use crate::trace::Trace;
 pub use ended::Ended;
 
@@ -113,26 +114,26 @@ pub const NAMES: [&str; 2] = ["event", "turmoil"];
 )))]
 pub const NAMES: [&str; 1] = ["turmoil"];
 
-/// Makes a program's systems. It is a function and no closure, so that a process of its own can
-/// call it too.
-pub type Source = fn() -> Vec<System>;
-
-/// The default engine for a test, whose process has done other things before.
+/// The engine of a name in a process that has done nothing before, where it can have one: what
+/// runs of it have in common is the plan alone.
 ///
 /// # Errors
 ///
-/// When it needs a process of its own and cannot have one.
+/// When it cannot be started.
 #[cfg(all(
     target_os = "linux",
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64"),
     not(madsim)
 ))]
-pub fn for_tests(source: Source) -> std::io::Result<Box<dyn Engine>> {
-    Ok(Box::new(event::Worker::start(source)?))
+pub fn anew(name: &str, systems: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    match (name, systems.source()) {
+        ("event", Some(source)) => Ok(Some(Box::new(event::Worker::start(source)?))),
+        _ => Ok(by_name(name)),
+    }
 }
 
-/// The default engine for a test.
+/// The engine of a name; here none has a process of its own.
 ///
 /// # Errors
 ///
@@ -143,8 +144,8 @@ pub fn for_tests(source: Source) -> std::io::Result<Box<dyn Engine>> {
     any(target_arch = "x86_64", target_arch = "aarch64"),
     not(madsim)
 )))]
-pub fn for_tests(_: Source) -> std::io::Result<Box<dyn Engine>> {
-    Ok(Box::new(turmoil::Turmoil))
+pub fn anew(name: &str, _: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    Ok(by_name(name))
 }
 
 /// The engine of a name.
