@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::check::Verdict;
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Source};
 use crate::plan::Plan;
 use crate::replay::{replay, to_save};
 use crate::report::Report;
@@ -287,7 +287,8 @@ fn show(run: &Run, command: String, out: &mut dyn Write) -> Result<u8, Problem> 
 /// # Panics
 ///
 /// With the report, when the run does not pass or cannot be made.
-pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
+pub fn assert_passes(file: &str, seed: u64, source: Source) {
+    let systems = &Systems::new(source());
     let shell = Shell {
         systems,
         program: "nitro-sim",
@@ -296,7 +297,7 @@ pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
     let plan = shell
         .plan(&file, seed)
         .unwrap_or_else(|error| panic!("{error}"));
-    let engine = engine::by_name(engine::NAMES[0]).expect("the default engine is there");
+    let engine = engine::for_tests(source).unwrap_or_else(|error| panic!("{error}"));
     let run = run(&plan, systems, &*engine).unwrap_or_else(|error| panic!("{error}"));
     if run.verdict != Verdict::Pass {
         let mut text = Vec::new();

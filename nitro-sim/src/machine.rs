@@ -1,6 +1,7 @@
 //! A simulated node's machine: what its `Host` is made of besides the engine's clock and sockets.
 
 pub mod disk;
+mod lifeline;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -15,25 +16,24 @@ use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 
 use crate::draw::Draw;
 use crate::fault::Fault;
-use crate::network::{Attached, Attachment, Links};
 use crate::record::Recorder;
 use crate::scenario::CAPACITY_BYTES;
 use crate::trace::EventKind;
 use disk::SimulatedDisk;
+pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
 #[derive(Debug)]
 pub struct Machines {
     seed: u64,
-    links: Links,
     recorder: Recorder,
     disks: BTreeMap<Arc<str>, SimulatedDisk>,
 }
 
 impl Machines {
     /// Machines with empty disks.
-    pub fn new(seed: u64, names: &[Arc<str>], links: Links, recorder: Recorder) -> Self {
+    pub fn new(seed: u64, names: &[Arc<str>], recorder: Recorder) -> Self {
         let disk = |name: &Arc<str>| {
             let disk = SimulatedDisk::new(seed, name, CAPACITY_BYTES, recorder.clone());
             (Arc::clone(name), disk)
@@ -41,20 +41,8 @@ impl Machines {
         let disks = names.iter().map(disk).collect();
         Self {
             seed,
-            links,
             recorder,
             disks,
-        }
-    }
-
-    /// Who a node is to the links and the recorder, in a life with this clock.
-    pub fn attach(&self, name: &Arc<str>, clock: Arc<dyn Clock>) -> Attached {
-        Attached {
-            node: self.links.node(name).expect("the links know every node"),
-            links: self.links.clone(),
-            name: Arc::clone(name),
-            clock,
-            recorder: self.recorder.clone(),
         }
     }
 
@@ -87,23 +75,26 @@ impl Machines {
     }
 
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
-    /// randomness is its own.
+    /// randomness is its own. `network` makes its network, whose own work runs on the tasks.
     pub fn host(
         &self,
         name: &Arc<str>,
         incarnation: u32,
+        life: &Lifeline,
         clock: Arc<dyn Clock>,
-        sockets: Arc<dyn Network>,
+        network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
-        let at = self.attach(name, Arc::clone(&clock));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
-            at: at.clone(),
+            name: Arc::clone(name),
+            clock: Arc::clone(&clock),
+            recorder: self.recorder.clone(),
+            life: life.clone(),
             disk: self.disks[name].clone(),
         });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
             clock,
-            network: Arc::new(Attachment::new(at, sockets, Arc::clone(&tasks))),
+            network: network(Arc::clone(&tasks)),
             entropy: Arc::new(SeededEntropy(Mutex::new(draw))),
             tasks,
             disk: self.disks[name].attach(),
@@ -123,20 +114,26 @@ impl Entropy for SeededEntropy {
 
 /// Tasks of the node's own runtime, whose panics are recorded.
 struct WatchedTasks {
-    at: Attached,
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+    life: Lifeline,
     disk: SimulatedDisk,
 }
 
 impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
-        let at = self.at.clone();
-        let future = Watched::new(at.clone(), future);
+        let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
+        let node = Arc::clone(&self.name);
+        let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
-                at.record(EventKind::TaskPanicked {
+                let at_us = clock.now().as_nanos() / 1000;
+                let kind = EventKind::TaskPanicked {
                     task: name.to_owned(),
                     message: panic_message(&*panic),
-                });
+                };
+                recorder.record(at_us, Some(&node), kind);
                 resume_unwind(panic);
             }
         };
@@ -146,7 +143,7 @@ impl Tasks for WatchedTasks {
     /// Runs the work as a task at once, because a thread of its own would not be simulated. The
     /// task ends when what the work asked of the disk would be done.
     fn block(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Task {
-        let (disk, clock) = (self.disk.clone(), Arc::clone(&self.at.clock));
+        let (disk, clock) = (self.disk.clone(), Arc::clone(&self.clock));
         let timed = async move {
             work();
             let cost = disk.take_cost();

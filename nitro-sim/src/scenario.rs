@@ -3,6 +3,58 @@
 //!
 //! [`Scenario::parse`] reports all errors of a file in one go, each with its line, what was wrong,
 //! what was expected and what to do.
+//!
+//! All that a file may say; a range may be a single number:
+//!
+//! ```toml
+//! name = "greeter_partition"
+//! system = "greeter"                  # as registered
+//! duration_s = 30
+//!
+//! [nodes]                             # the nodes are server-1, server-2, client-1
+//! server = 2
+//! client = 1
+//!
+//! [network]                           # while nothing is wrong with it
+//! latency_ms = [1, 5]
+//! loss = 0.0                          # share of writes and datagrams
+//!
+//! [parameters]                        # for the system: numbers, ranges, texts, true, false
+//! work_ms = [1, 3]
+//!
+//! [[workload]]                        # name = "..." names it; every node of the role makes it
+//! role = "client"
+//! operation = "hello"
+//! every_ms = [20, 60]                 # the gap before each, drawn anew
+//! from_s = 1                          # 0 where it is missing
+//! until_s = 29                        # the end less timeout_ms where it is missing
+//! timeout_ms = 1000
+//! keys = 10                           # each is about a key of 0..10
+//!
+//! [[fault]]                           # name = "..." names it; probability = 0.5 may drop it
+//! kind = "partition"
+//! groups = [["server-1"], ["server-2", "client"]]     # a role stands for all of its nodes
+//! at_s = [5, 8]
+//! for_s = [3, 5]                      # until healed or the end where it is missing
+//!
+//! [[fault]]
+//! kind = "crash"
+//! nodes = "any server"                # or node = "server-1"
+//! at_s = 15
+//! restart_after_s = [1, 3]
+//!
+//! [checks]
+//! replayed = true                     # two runs give equal traces
+//! answered = true                     # one outcome an operation, in time
+//! converged_within_s = 5              # so long after the last fault all succeed
+//! min_ok = 0.5
+//! max_failed = 100
+//! ```
+//!
+//! The other faults: `partition_one_way` (`from`, `to`), `heal`, `hold` (`between`, two groups),
+//! `release`, `latency` (`between`, `latency_ms`), `loss` (`between`, `loss`), `restart`, `slow`
+//! (`factor`), `pause`, `resume`, `clock_jump` and `clock_offset` (`by_ms`), `clock_drift`
+//! (`parts_per_million`). Where an engine cannot do one, it refuses the plan.
 
 mod bounds;
 mod clashes;
