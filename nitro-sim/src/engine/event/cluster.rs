@@ -10,12 +10,11 @@ use nitro::time::Instant;
 
 use super::clock::NodeClock;
 use super::life::{self, Life, Part};
-use super::net::{LinkSettings, Net, NetSettings};
+use super::net::{Net, NetSettings};
 use super::turn::{Machine, Ran};
 use super::watch::{self, Page};
 use crate::draw::Draw;
 use crate::engine::Ended;
-use crate::latency::Latency;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -81,10 +80,7 @@ impl<'p> Cluster<'p> {
         time_us: Arc<AtomicU64>,
         page: &'static Page,
     ) -> Self {
-        let [min_us, max_us] = plan.network.latency_us;
-        let mut link = LinkSettings::new(Latency::Uniform { min_us, max_us });
-        link.loss = plan.network.loss;
-        let settings = NetSettings::new(link);
+        let settings = NetSettings::of(&plan.network);
         let addresses = life::addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
         let seat = |part| Seat {
@@ -306,8 +302,7 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &name);
         self.recorder.touch(fault);
         self.net.crash(node, fault);
-        let part = &self.nodes[node].part;
-        part.machines.cut_power(&part.name);
+        self.nodes[node].part.machines.cut_power(&name);
         self.drop_machine(node);
     }
 

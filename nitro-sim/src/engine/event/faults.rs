@@ -76,7 +76,10 @@ impl Cluster<'_> {
                 seat.clock.drift(now, id, *parts_per_million);
                 seat.clock_faults.push((own, false));
             }
-            fault => seat.part.machines.begin_fault(id, fault),
+            _ => {
+                seat.part.machines.begin_fault(id, fault);
+                self.net.begin_fault(id, fault);
+            }
         }
     }
 
@@ -96,6 +99,8 @@ impl Cluster<'_> {
                 seat.slows.retain(|(fault, _)| fault != id);
                 seat.clock_faults.retain(|(fault, _)| fault != id);
                 seat.clock.end(now, id);
+                seat.part.machines.end_fault(id, fault);
+                self.net.end_fault(id);
             }
         }
     }
