@@ -18,6 +18,7 @@ pub mod rpc;
 pub mod selector;
 pub mod server;
 pub mod service;
+pub mod store;
 pub mod time;
 pub mod transport;
 
