@@ -20,6 +20,7 @@ use crate::port::{Call, PortRequest};
 use crate::registry::{self, Registry};
 use crate::rpc::{self, Body, Method, Request, Router, Rpc};
 use crate::service::{AnyService, Calling};
+use crate::store::{self, Store};
 
 /// How much longer than it was asked to wait a port may take to answer from afar.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +40,19 @@ pub fn serve_registry(router: Router, registry: &Registry) -> Router {
 /// [`TIMEOUT_MAX`]: a question that waits for a change is answered late on purpose.
 pub fn registry(host: &Host, rpc: Rpc) -> Registry {
     Registry::new(Remote::new(host, rpc, &REGISTRY))
+}
+
+/// The method that carries a store.
+const STORE: Method<store::Request, store::Reply> = Method::unary("port/store");
+
+/// Serves a store beside whatever the router serves already.
+pub fn serve_store(router: Router, store: &Store) -> Router {
+    serve(router, &STORE, store.service())
+}
+
+/// A store that is reached over rpc, by a client as for [`registry`].
+pub fn store(host: &Host, rpc: Rpc) -> Store {
+    Store::new(Remote::new(host, rpc, &STORE))
 }
 
 /// Serves any port under a method of its own.

@@ -1,0 +1,4 @@
+//! What a port promises: one suite per port, run on every backend and every host.
+
+mod setting;
+mod store;
