@@ -1,7 +1,6 @@
 //! Where a suite runs: a host, and whatever must live as long as the port does.
 
 use std::any::Any;
-use std::future::Future;
 use std::path::PathBuf;
 
 use nitro::client::balance::Target;
@@ -70,7 +69,7 @@ impl Setting {
 }
 
 /// Runs a test where it is to run.
-pub(crate) fn run<F: Future<Output = ()>>(on: On, test: impl FnOnce(Setting) -> F) {
+pub(crate) fn run(on: On, test: impl AsyncFnOnce(Setting)) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().start_paused(on == On::Memory);
     let runtime = runtime.build().unwrap();

@@ -2,6 +2,10 @@
 
 mod bad;
 mod cases;
+mod crash;
+mod file;
+mod kill;
+mod model;
 
 use std::future::Future;
 
@@ -49,7 +53,7 @@ async fn reach(setting: &mut Setting, store: &Store) -> Store {
 }
 
 fn on<F: Future<Output = ()>>(on: On, backend: Backend, case: impl FnOnce(Store, Host) -> F) {
-    run(on, |mut setting| async move {
+    run(on, async move |mut setting: Setting| {
         let store = backend.open(&mut setting).await;
         case(store, setting.host.clone()).await;
     });

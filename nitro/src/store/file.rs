@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tower::Service;
 
 use self::groups::Groups;
+use self::open::is_held;
 use super::{Reply, Request, Store, WATCH_WAIT_MAX, commit};
 use crate::error::{Error, Result};
 use crate::host::{Host, Tasks};
@@ -88,6 +89,10 @@ impl Store {
     }
 }
 
+/// How long opening waits for whoever had the file before: closing it is work for the disk, which
+/// may go on a little after the last handle has gone.
+const HANDOVER: Duration = Duration::from_secs(1);
+
 /// A store in a file. Clones are the same store; the last to go closes the file.
 #[derive(Clone)]
 pub struct FileStore {
@@ -104,13 +109,22 @@ impl FileStore {
     /// newer format, [`DataLoss`](crate::Kind::DataLoss) for a damaged one, or what the disk
     /// says. The file is left as it was.
     pub async fn open(host: &Host, path: impl Into<PathBuf>, settings: Settings) -> Result<Self> {
-        let (path, host) = (path.into(), host.clone());
-        let tasks = Arc::clone(&host.tasks);
-        let opening = move || Groups::open(host, path, settings);
-        let groups = blocking(&*tasks, "open a store", opening).await?;
-        Ok(Self {
-            groups: Arc::new(groups),
-        })
+        let path = path.into();
+        let give_up_at = host.clock.now() + HANDOVER;
+        loop {
+            let (host_then, path) = (host.clone(), path.clone());
+            let opening = move || Groups::open(host_then, path, settings);
+            match blocking(&*host.tasks, "open a store", opening).await {
+                Ok(groups) => {
+                    let groups = Arc::new(groups);
+                    return Ok(Self { groups });
+                }
+                Err(held) if is_held(&held) && host.clock.now() < give_up_at => {
+                    host.clock.sleep(HANDOVER / 20).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

@@ -248,13 +248,13 @@ impl Groups {
         let Health::Good(opened) = &state.health else {
             return failed(poisoned(&self.path));
         };
-        let (database, failures) = (Arc::clone(&opened.database), Arc::clone(&opened.failures));
+        let (database, medium) = (Arc::clone(&opened.database), Arc::clone(&opened.medium));
         let (at, synced) = (state.at, state.synced);
         // Reads go on while the disk is at work.
         drop(state);
         let making = AssertUnwindSafe(|| self.make(&database, at, synced, commits));
         let made = catch_unwind(making).unwrap_or_else(|panic| {
-            failures.fail();
+            medium.fail();
             Err(Error::internal(format!(
                 "store: a write panicked: {}",
                 panic_message(&*panic)
@@ -274,8 +274,8 @@ impl Groups {
                 done.replies
             }
             Err(error) => {
-                failures.fail();
-                state.health = match failures.has_sync() {
+                medium.fail();
+                state.health = match medium.has_failed_to_sync() {
                     true => Health::Poisoned,
                     false => Health::Broken,
                 };
@@ -342,8 +342,10 @@ impl Groups {
     /// Opens the file again if it is broken.
     fn revive(&self, state: &mut State) -> Result<()> {
         match &state.health {
-            Health::Good(opened) if !opened.failures.has_any() => return Ok(()),
-            Health::Good(opened) if opened.failures.has_sync() => state.health = Health::Poisoned,
+            Health::Good(opened) if !opened.medium.has_failed() => return Ok(()),
+            Health::Good(opened) if opened.medium.has_failed_to_sync() => {
+                state.health = Health::Poisoned
+            }
             Health::Good(_) | Health::Broken | Health::Poisoned => {}
         }
         if matches!(state.health, Health::Poisoned) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redb::{Database, ReadableDatabase, TableError};
 
 use super::Settings;
-use super::backend::{Backend, Failures};
+use super::backend::{Backend, Medium};
 use super::rows::{FORMAT, META, REVISION, TIME, Written, error};
 use crate::error::{Error, Kind, Result};
 use crate::host::disk::Open;
@@ -24,7 +24,7 @@ const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 /// A file that is open.
 pub(super) struct Opened {
     pub(super) database: Arc<Database>,
-    pub(super) failures: Arc<Failures>,
+    pub(super) medium: Arc<Medium>,
     /// The number of the last revision.
     pub(super) number: u64,
     /// The store's clock at the last commit.
@@ -56,11 +56,9 @@ fn make(disk: &dyn Disk, path: &Path, settings: &Settings) -> Result<Arc<dyn Fil
     }
     // What a crash while making it has left counts for nothing.
     file.set_length(0).map_err(fail)?;
-    let failures = Arc::new(Failures::default());
-    let backend = Backend {
-        file: Arc::clone(&file),
-        failures,
-    };
+    let medium = Medium::held_back(Arc::clone(&file));
+    medium.release().map_err(fail)?;
+    let backend = Backend(medium);
     let database = builder(settings).create_with_backend(backend);
     let database = database.map_err(|what| at(path, error(what)))?;
     initialize(&database).map_err(|what| at(path, what))?;
@@ -100,11 +98,8 @@ fn initialize(database: &Database) -> Result<()> {
 /// Opens what is in a file that was taken.
 pub(super) fn open(path: &Path, file: &Arc<dyn File>, settings: &Settings) -> Result<Opened> {
     check_magic(file).map_err(|what| at(path, what))?;
-    let failures = Arc::new(Failures::default());
-    let backend = Backend {
-        file: Arc::clone(file),
-        failures: Arc::clone(&failures),
-    };
+    let medium = Medium::held_back(Arc::clone(file));
+    let backend = Backend(Arc::clone(&medium));
     // A damaged file may be damaged in ways that redb trusts it not to be.
     let opening = AssertUnwindSafe(|| builder(settings).create_with_backend(backend));
     let database = match catch_unwind(opening) {
@@ -116,9 +111,11 @@ pub(super) fn open(path: &Path, file: &Arc<dyn File>, settings: &Settings) -> Re
         }
     };
     let (number, time) = read_meta(&database).map_err(|what| at(path, what))?;
+    let released = medium.release();
+    released.map_err(|what| at(path, explain(what)))?;
     Ok(Opened {
         database: Arc::new(database),
-        failures,
+        medium,
         number,
         time,
     })
@@ -160,12 +157,21 @@ fn read_meta(database: &Database) -> Result<(u64, u64)> {
     Ok((get(REVISION)?, get(TIME)?))
 }
 
+/// Why a file cannot be had now: the detail `reason` of the error.
+const HELD: &str = "held";
+
+/// Whether a file could not be opened because somebody has it.
+pub(super) fn is_held(error: &Error) -> bool {
+    error.detail("reason") == Some(HELD)
+}
+
 fn explain(io: std::io::Error) -> Error {
     match io.kind() {
         ErrorKind::WouldBlock => Error::unavailable(
             "store: another process has the file open: one process at a time can; \
              serve the store to the others over rpc",
-        ),
+        )
+        .with_detail("reason", HELD),
         _ => Error::new(
             Error::from(std::io::Error::from(io.kind())).kind(),
             format!("store: {io}"),
@@ -184,5 +190,10 @@ fn at(path: &Path, what: Error) -> Error {
         .message()
         .strip_prefix("store: ")
         .unwrap_or(what.message());
-    Error::new(kind, format!("store: {}: {text}", path.display())).with_source(what.clone())
+    let message = format!("store: {}: {text}", path.display());
+    let details = what.details().iter();
+    let named = Error::new(kind, message).with_source(what.clone());
+    details.fold(named, |named, fact| {
+        named.with_detail(&*fact.name, &*fact.value)
+    })
 }
