@@ -5,6 +5,7 @@ pub mod address;
 pub mod app;
 pub mod client;
 pub mod codec;
+pub mod durable;
 pub mod error;
 pub mod host;
 pub mod layer;
@@ -19,6 +20,7 @@ pub mod selector;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod sync;
 pub mod time;
 pub mod transport;
 

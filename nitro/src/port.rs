@@ -34,6 +34,16 @@ pub struct Revision {
     pub number: u64,
 }
 
+/// A fencing token: whoever is written to refuses one that is lower than it has seen under the
+/// name. Tokens come from a lease, of which each new holder has a higher one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// What is fenced, such as the name of the lock.
+    pub name: String,
+    /// The token, at most 2^63 - 1: above, nobody could overtake.
+    pub token: u64,
+}
+
 /// A request to a port on its way through layers.
 #[derive(Clone, Debug)]
 pub struct Call<Q> {

@@ -21,6 +21,7 @@ use crate::registry::{self, Registry};
 use crate::rpc::{self, Body, Method, Request, Router, Rpc};
 use crate::service::{AnyService, Calling};
 use crate::store::{self, Store};
+use crate::sync::{self, Leases};
 
 /// How much longer than it was asked to wait a port may take to answer from afar.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,6 +54,19 @@ pub fn serve_store(router: Router, store: &Store) -> Router {
 /// A store that is reached over rpc, by a client as for [`registry`].
 pub fn store(host: &Host, rpc: Rpc) -> Store {
     Store::new(Remote::new(host, rpc, &STORE))
+}
+
+/// The method that carries leases.
+const LEASES: Method<sync::Request, sync::Reply> = Method::unary("port/sync");
+
+/// Serves leases beside whatever the router serves already.
+pub fn serve_leases(router: Router, leases: &Leases) -> Router {
+    serve(router, &LEASES, leases.service())
+}
+
+/// Leases that are reached over rpc, by a client as for [`registry`].
+pub fn leases(host: &Host, rpc: Rpc) -> Leases {
+    Leases::new(Remote::new(host, rpc, &LEASES))
 }
 
 /// Serves any port under a method of its own.

@@ -22,10 +22,12 @@ mod journal;
 mod memory;
 mod table;
 
+use std::time::Duration;
+
 use tower::Service;
 
 pub use self::data::{
-    Action, Change, ChangeKind, Commit, Committed, Condition, Fence, Listed, Order, Record, Reply,
+    Action, Change, ChangeKind, Commit, Committed, Condition, Listed, Order, Record, Reply,
     Request, Select, TableName, Watched, Write,
 };
 #[cfg(feature = "file")]
@@ -34,9 +36,9 @@ pub use self::memory::{Limits, Memory};
 pub use self::table::Table;
 use crate::error::{Error, Result};
 use crate::host::Host;
+pub use crate::port::Fence;
 use crate::port::{Call, Revision};
 use crate::service::AnyService;
-use std::time::Duration;
 
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 1024;

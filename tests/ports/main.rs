@@ -2,3 +2,4 @@
 
 mod setting;
 mod store;
+mod sync;

@@ -6,6 +6,7 @@ mod crash;
 mod file;
 mod kill;
 mod model;
+mod recorded;
 
 use std::future::Future;
 

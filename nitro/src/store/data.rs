@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::WATCH_WAIT_MAX;
-use crate::port::{PortRequest, Revision, octets};
+use crate::port::{Fence, PortRequest, Revision, octets};
 
 /// The name of a table: 1 to 255 ASCII letters, digits, `-`, `_` and `.` each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,16 +190,6 @@ impl Action {
             ttl_ms: None,
         }
     }
-}
-
-/// A fencing token: the store refuses a commit with a lower token than it has seen under the
-/// name. Tokens come from a lock, which gives each new holder a higher one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fence {
-    /// What is fenced, such as the name of the lock.
-    pub name: String,
-    /// The token, at most 2^63 - 1: above, nobody could overtake.
-    pub token: u64,
 }
 
 /// What a store answers.
