@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod app;
+pub mod broker;
 pub mod client;
 pub mod codec;
 pub mod durable;

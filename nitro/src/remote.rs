@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::Service;
 
+use crate::broker::{self, Broker};
 use crate::codec::{Codec, ContentTypes, Json};
 use crate::error::{Error, Result};
 use crate::host::{Clock, Host};
@@ -67,6 +68,19 @@ pub fn serve_leases(router: Router, leases: &Leases) -> Router {
 /// Leases that are reached over rpc, by a client as for [`registry`].
 pub fn leases(host: &Host, rpc: Rpc) -> Leases {
     Leases::new(Remote::new(host, rpc, &LEASES))
+}
+
+/// The method that carries a broker.
+const BROKER: Method<broker::Request, broker::Reply> = Method::unary("port/broker");
+
+/// Serves a broker beside whatever the router serves already.
+pub fn serve_broker(router: Router, broker: &Broker) -> Router {
+    serve(router, &BROKER, broker.service())
+}
+
+/// A broker that is reached over rpc, by a client as for [`registry`].
+pub fn broker(host: &Host, rpc: Rpc) -> Broker {
+    Broker::new(Remote::new(host, rpc, &BROKER))
 }
 
 /// Serves any port under a method of its own.
