@@ -239,7 +239,7 @@ fn agrees(backend: Backend) {
     let config = Config {
         cases: 200,
         failure_persistence: None,
-        max_shrink_iters: 200,
+        max_shrink_iters: 6000,
         ..Config::default()
     };
     let steps = prop::collection::vec(step(), 50..60);

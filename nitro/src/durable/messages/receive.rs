@@ -48,7 +48,12 @@ impl Groups {
         loop {
             let consumer = self.consumer(name).await?;
             let seen = self.seen(name).await?;
-            match self.claim(name, &consumer, &seen, limit).await {
+            let claimed = match self.bury_one(name, &consumer, &seen).await {
+                Ok(true) => continue,
+                Ok(false) => self.claim(name, &consumer, &seen, limit).await,
+                Err(error) => Err(error),
+            };
+            match claimed {
                 Ok(delivered) if delivered.is_empty() => {}
                 Ok(delivered) => {
                     let (counts, _) = self.counts(name).await?;
@@ -71,7 +76,23 @@ impl Groups {
         }
     }
 
-    /// Claims what can be delivered; buries what has been delivered too often.
+    /// Buries one message that has been delivered too often; answers whether there was one.
+    async fn bury_one(&self, name: &str, consumer: &Consumer, seen: &Seen) -> Result<bool> {
+        let is_dying = |record: &&Record| {
+            let is_out = seen.claims.contains_key(&number_of(record));
+            !is_out && noted(record, ATTEMPTS) >= consumer.attempts_max.into()
+        };
+        let Some(record) = seen.messages.iter().find(is_dying) else {
+            return Ok(false);
+        };
+        let reason = record.metadata.get(REASON).cloned();
+        let reason = reason.unwrap_or_else(|| silence(consumer));
+        let message = decode(record)?;
+        self.bury(name, consumer, record, &message, &reason).await?;
+        Ok(true)
+    }
+
+    /// Claims what can be delivered.
     async fn claim(
         &self,
         name: &str,
@@ -91,12 +112,6 @@ impl Groups {
                 continue;
             }
             let attempt = noted(record, ATTEMPTS) as u32 + 1;
-            if attempt > consumer.attempts_max {
-                let reason = record.metadata.get(REASON).cloned();
-                let reason = reason.unwrap_or_else(|| silence(consumer));
-                self.bury(name, consumer, record, &message, &reason).await?;
-                return Err(Error::aborted("look again").with_detail("reason", "buried"));
-            }
             bytes += record.value.len();
             if delivered.len() == limit || (bytes > BATCH_BYTES_MAX && !delivered.is_empty()) {
                 break;
