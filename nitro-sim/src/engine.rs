@@ -1,15 +1,26 @@
 //! What makes a trace of a plan. An engine that cannot do what a plan asks refuses before the
 //! run, by name.
 
+mod ended;
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+))]
+pub mod event;
+mod logs;
 pub mod turmoil;
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::system::System;
+use crate::system::{System, Systems};
 use crate::trace::Trace;
+pub use ended::Ended;
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
@@ -39,30 +50,6 @@ pub struct Outcome {
     pub ended: Ended,
     /// How long it took of this machine's time. For the eyes only: it is in no trace.
     pub wall: Duration,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// At its planned end.
-    Finished,
-    /// Before its end, after [`WALL_MAX`].
-    TooSlow {
-        /// The virtual time reached, in microseconds.
-        at_us: u64,
-    },
-    /// Before its end, because it recorded as much as a run may.
-    TooMuch {
-        /// The virtual time reached, in microseconds.
-        at_us: u64,
-    },
-    /// The engine itself panicked.
-    Panicked {
-        /// The virtual time reached, in microseconds.
-        at_us: u64,
-        /// The panic's message.
-        message: String,
-    },
 }
 
 /// What an engine cannot do of a plan.
@@ -110,11 +97,67 @@ pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
 }
 
 /// The engines by name; the first is the default.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+))]
+pub const NAMES: [&str; 2] = ["event", "turmoil"];
+
+/// The engines by name; the first is the default. The event engine is for Linux.
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+)))]
 pub const NAMES: [&str; 1] = ["turmoil"];
+
+/// The engine of a name in a process that has done nothing before, where it can have one: what
+/// runs of it have in common is the plan alone.
+///
+/// # Errors
+///
+/// When it cannot be started.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+))]
+pub fn anew(name: &str, systems: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    match (name, systems.source()) {
+        ("event", Some(source)) => Ok(Some(Box::new(event::Worker::start(source)?))),
+        _ => Ok(by_name(name)),
+    }
+}
+
+/// The engine of a name; here none has a process of its own.
+///
+/// # Errors
+///
+/// None here.
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+)))]
+pub fn anew(name: &str, _: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    Ok(by_name(name))
+}
 
 /// The engine of a name.
 pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
     match name {
+        #[cfg(all(
+            target_os = "linux",
+            target_env = "gnu",
+            any(target_arch = "x86_64", target_arch = "aarch64"),
+            not(madsim)
+        ))]
+        "event" => Some(Box::new(event::Event::default())),
         "turmoil" => Some(Box::new(turmoil::Turmoil)),
         _ => None,
     }

@@ -3,6 +3,58 @@
 //!
 //! [`Scenario::parse`] reports all errors of a file in one go, each with its line, what was wrong,
 //! what was expected and what to do.
+//!
+//! All that a file may say; a range may be a single number:
+//!
+//! ```toml
+//! name = "greeter_partition"
+//! system = "greeter"                  # as registered
+//! duration_s = 30
+//!
+//! [nodes]                             # the nodes are server-1, server-2, client-1
+//! server = 2
+//! client = 1
+//!
+//! [network]                           # while nothing is wrong with it
+//! latency_ms = [1, 5]
+//! loss = 0.0                          # share of writes and datagrams
+//!
+//! [parameters]                        # for the system: numbers, ranges, texts, true, false
+//! work_ms = [1, 3]
+//!
+//! [[workload]]                        # name = "..." names it; every node of the role makes it
+//! role = "client"
+//! operation = "hello"
+//! every_ms = [20, 60]                 # the gap before each, drawn anew
+//! from_s = 1                          # 0 where it is missing
+//! until_s = 29                        # the end less timeout_ms where it is missing
+//! timeout_ms = 1000
+//! keys = 10                           # each is about a key of 0..10
+//!
+//! [[fault]]                           # name = "..." names it; probability = 0.5 may drop it
+//! kind = "partition"
+//! groups = [["server-1"], ["server-2", "client"]]     # a role stands for all of its nodes
+//! at_s = [5, 8]
+//! for_s = [3, 5]                      # until healed or the end where it is missing
+//!
+//! [[fault]]
+//! kind = "crash"
+//! nodes = "any server"                # or node = "server-1"
+//! at_s = 15
+//! restart_after_s = [1, 3]
+//!
+//! [checks]
+//! replayed = true                     # two runs give equal traces
+//! answered = true                     # one outcome an operation, in time
+//! converged_within_s = 5              # so long after the last fault all succeed
+//! min_ok = 0.5
+//! max_failed = 100
+//! ```
+//!
+//! The other faults: `partition_one_way` (`from`, `to`), `heal`, `hold` (`between`, two groups),
+//! `release`, `latency` (`between`, `latency_ms`), `loss` (`between`, `loss`), `restart`, `slow`
+//! (`factor`), `pause`, `resume`, `clock_jump` and `clock_offset` (`by_ms`), `clock_drift`
+//! (`parts_per_million`). Where an engine cannot do one, it refuses the plan.
 
 mod bounds;
 mod clashes;
@@ -16,7 +68,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+pub use bounds::{CAPACITY_BYTES, DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
 pub use problem::{Problem, Problems};
 
 /// Least and most; a single number is both.
@@ -41,6 +93,8 @@ pub struct Scenario {
     pub nodes: Vec<(String, u32)>,
     /// The network while nothing is wrong with it.
     pub network: Network,
+    /// How the order of a node's tasks is explored.
+    pub schedule: Schedule,
     /// What the system is told.
     pub parameters: BTreeMap<String, Choice>,
     /// What is asked of the system.
@@ -59,6 +113,51 @@ pub struct Network {
     pub latency_us: [u64; 2],
     /// The share of messages lost, 0 to 1.
     pub loss: f64,
+}
+
+/// How the order of a node's tasks is explored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// How often a task lets the others go first where it need not.
+    pub yields: Yields,
+}
+
+/// How often a task lets the others go first where it need not, as the seed says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Yields {
+    /// Never: every seed has the same order.
+    Off,
+    /// Now and then.
+    #[default]
+    Default,
+    /// Often.
+    Aggressive,
+}
+
+impl Yields {
+    /// All of them, as a scenario file writes them.
+    pub const NAMES: [&'static str; 3] = ["off", "default", "aggressive"];
+
+    /// The one of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "off" => Some(Yields::Off),
+            "default" => Some(Yields::Default),
+            "aggressive" => Some(Yields::Aggressive),
+            _ => None,
+        }
+    }
+
+    /// How probable it is that a task yields when it could go on.
+    pub const fn probability(self) -> f64 {
+        match self {
+            Yields::Off => 0.0,
+            Yields::Default => 0.05,
+            Yields::Aggressive => 0.4,
+        }
+    }
 }
 
 /// A parameter of the system: a value, or the range it is drawn from.
@@ -161,6 +260,14 @@ pub enum NodeFault {
     ClockOffset(Range<i64>),
     /// Its clocks run fast by this many parts per million.
     ClockDrift(Range<i64>),
+    /// Its disk has this many bytes left.
+    DiskFull(Range<i64>),
+    /// These shares of the reads, writes and syncs of its disk fail.
+    DiskErrors([Range<f64>; 3]),
+    /// Its disk is this many times slower.
+    DiskSlow(Range<f64>),
+    /// This share of the reads of its disk meets a flipped bit.
+    DiskCorrupt(Range<f64>),
 }
 
 /// How a run is judged.

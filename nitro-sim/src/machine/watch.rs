@@ -1,34 +1,47 @@
 //! Futures of a node under watch, so that one that never waits does not stop virtual time.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use nitro::host::Clock;
 use nitro::time::Instant;
 
-use crate::network::Attached;
+use super::lifeline::{Joined, Lifeline};
+use crate::record::Recorder;
 
 /// How often a task may be polled while virtual time stands still: far more than any burst of
 /// messages wakes it, and a moment of this machine's time.
 pub const POLLS_AT_ONE_TIME_MAX: u64 = 200_000;
 
-/// A future of a node that panics when it is polled without end while time stands still, and
+/// A future of a node that ends with the node's life, that panics when it is polled without end while time stands still, and
 /// stops when the run has recorded as much as it may.
 ///
 /// A loop that never awaits is beyond its reach.
 pub struct Watched<T> {
-    future: BoxFuture<'static, T>,
-    at: Attached,
+    /// None once the node's life is over.
+    future: Option<BoxFuture<'static, T>>,
+    life: Joined,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
     time: Instant,
     polls: u64,
 }
 
 impl<T> Watched<T> {
     /// Puts a future of a node under watch.
-    pub fn new(at: Attached, future: BoxFuture<'static, T>) -> Self {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        recorder: Recorder,
+        life: &Lifeline,
+        future: BoxFuture<'static, T>,
+    ) -> Self {
         Self {
-            future,
-            at,
+            future: Some(future),
+            life: life.join(),
+            clock,
+            recorder,
             time: Instant::ORIGIN,
             polls: 0,
         }
@@ -39,10 +52,13 @@ impl<T> Future for Watched<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        if self.at.recorder.is_full() {
+        if self.life.is_cut(context.waker()) {
+            self.future = None;
+        }
+        if self.recorder.is_full() {
             return Poll::Pending;
         }
-        let now = self.at.clock.now();
+        let now = self.clock.now();
         if now != self.time {
             self.time = now;
             self.polls = 0;
@@ -53,6 +69,9 @@ impl<T> Future for Watched<T> {
             polls <= POLLS_AT_ONE_TIME_MAX,
             "polled {polls} times while time stood still: it loops without waiting"
         );
-        self.future.as_mut().poll(context)
+        let Some(future) = &mut self.future else {
+            return Poll::Pending;
+        };
+        future.as_mut().poll(context)
     }
 }

@@ -148,3 +148,19 @@ fn a_range_may_be_a_number_and_a_role_stands_for_its_nodes() {
         Choice::Integer(Range { min: 1, max: 3 })
     );
 }
+
+#[test]
+fn the_example_in_the_documentation_is_right() {
+    let documented = include_str!("../scenario.rs");
+    let (_, rest) = documented.split_once("//! ```toml\n").unwrap();
+    let (example, _) = rest.split_once("//! ```\n").unwrap();
+    let text = example.replace("//! ", "").replace("//!", "");
+    let known = Known {
+        roles: vec!["client".to_owned(), "server".to_owned()],
+        operations: vec!["hello".to_owned()],
+    };
+    let catalogue = Catalogue::from([("greeter".to_owned(), known)]);
+    let scenario = Scenario::parse("example.toml", &text, &catalogue);
+    let scenario = scenario.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((scenario.faults.len(), scenario.workloads.len()), (2, 1));
+}

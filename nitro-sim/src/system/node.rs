@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use nitro::error::{Error, Result};
 use nitro::host::Host;
+use nitro::latest;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
@@ -39,7 +39,7 @@ pub struct NodeParts {
     /// What is recorded goes here.
     pub recorder: Recorder,
     /// Turns true when the node is asked to stop.
-    pub stop: watch::Receiver<bool>,
+    pub stop: latest::Receiver<bool>,
 }
 
 impl Node {
@@ -125,7 +125,7 @@ impl Node {
         self.record(EventKind::Note { name, value });
     }
 
-    pub(super) fn record(&self, kind: EventKind) {
+    pub(crate) fn record(&self, kind: EventKind) {
         let at_us = self.0.host.clock.now().as_nanos() / 1000;
         self.0.recorder.record(at_us, Some(self.name()), kind);
     }

@@ -18,6 +18,9 @@ use super::{Clock, Entropy, Host, Timer};
 use crate::address::Address;
 use crate::time::{Instant, WallTime};
 
+/// The longest datagram: what UDP over IPv4 carries.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 /// This machine: its clock, network, randomness and files, and the tokio runtime that is current
 /// whenever a task is spawned.
 pub fn host() -> Host {
@@ -218,7 +221,15 @@ impl Datagram for UdpSocket {
     }
 
     fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { self.send_to(bytes, to).await.map(|_| ()) })
+        Box::pin(async move {
+            if bytes.len() > DATAGRAM_BYTES_MAX {
+                let length = bytes.len();
+                let message =
+                    format!("{length} bytes; a datagram has {DATAGRAM_BYTES_MAX} at most");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            self.send_to(bytes, to).await.map(|_| ())
+        })
     }
 
     fn receive<'a>(

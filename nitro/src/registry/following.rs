@@ -5,7 +5,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crate::latest;
 
 use self::view::View;
 use super::{BACKOFF, Health, Node, Registry, Revision};
@@ -28,7 +28,7 @@ const LATENESS_MAX: Duration = Duration::from_secs(5);
 /// for half a minute, in which they register again.
 #[derive(Clone, Debug)]
 pub struct Following {
-    followed: watch::Receiver<Followed>,
+    followed: latest::Receiver<Followed>,
     _task: Arc<TaskGuard>,
 }
 
@@ -41,7 +41,7 @@ struct Followed {
 
 impl Following {
     pub(super) fn start(registry: Registry, host: &Host, service: String) -> Self {
-        let (sender, followed) = watch::channel(Followed {
+        let (sender, followed) = latest::channel(Followed {
             nodes: Arc::new(Vec::new()),
             health: Health::Starting,
             answered: false,
@@ -64,12 +64,12 @@ impl Following {
 
     /// The nodes by id, as last heard; none before the registry has answered.
     pub fn nodes(&self) -> Arc<Vec<Node>> {
-        Arc::clone(&self.followed.borrow().nodes)
+        Arc::clone(&self.followed.get().nodes)
     }
 
     /// Whether the list is current.
     pub fn health(&self) -> Health {
-        self.followed.borrow().health.clone()
+        self.followed.get().health.clone()
     }
 
     /// Waits until the registry has answered once, however long that takes: bound it.
@@ -104,7 +104,7 @@ struct Follower {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     service: String,
-    sender: watch::Sender<Followed>,
+    sender: latest::Sender<Followed>,
 }
 
 impl Follower {
@@ -125,7 +125,7 @@ impl Follower {
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(service = self.service, %error, "the registry is away");
-                    self.sender.send_modify(|followed| {
+                    self.sender.modify(|followed| {
                         followed.health = followed.health.failing(now, error);
                     });
                     let wait = BACKOFF.backoff(failures, &*self.entropy);
@@ -149,7 +149,7 @@ impl Follower {
     /// Gives out the list, as a new one only if it is another: whoever waits rebuilds tables.
     fn publish(&self, view: &View) {
         let nodes = view.nodes();
-        self.sender.send_if_modified(|followed| {
+        self.sender.modify_if(|followed| {
             let was_good = matches!(followed.health, Health::Good);
             let same = *followed.nodes == nodes;
             followed.health = Health::Good;

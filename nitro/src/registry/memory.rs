@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crate::latest;
 use tower::Service;
 
 use self::state::State;
@@ -52,7 +52,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Wakes watchers at every change.
-    changed: watch::Sender<()>,
+    changed: latest::Sender<()>,
     watchers_max: usize,
 }
 
@@ -63,7 +63,7 @@ impl Memory {
         let shared = Shared {
             clock: Arc::clone(&host.clock),
             state: Mutex::new(State::new(epoch, limits)),
-            changed: watch::Sender::new(()),
+            changed: latest::Sender::new(()),
             watchers_max: limits.watchers_max,
         };
         Self {
@@ -134,7 +134,7 @@ impl Shared {
         state.expire(now);
         let done = what(&mut state, now);
         if state.revision() != before {
-            self.changed.send_replace(());
+            self.changed.set(());
         }
         done
     }
@@ -146,7 +146,7 @@ impl Shared {
         until: Instant,
     ) -> Result<Watched> {
         let mut changed = self.changed.subscribe();
-        if self.changed.receiver_count() > self.watchers_max {
+        if self.changed.receivers() > self.watchers_max {
             return Err(Error::resource_exhausted(format!(
                 "registry: more than {} watchers are waiting",
                 self.watchers_max
@@ -155,7 +155,7 @@ impl Shared {
         let mut after = after;
         loop {
             // Marked as seen before looking, so that no change falls in between.
-            changed.borrow_and_update();
+            changed.mark_seen();
             let (watched, next_expiry, now) =
                 self.at_now(|state, now| (state.changes(service, after), state.next_expiry(), now));
             match &watched {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crate::latest;
 
 use super::{BACKOFF, Health, Node, Registry};
 use crate::error::{Error, Kind, Result};
@@ -18,7 +18,7 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Registration {
     keeper: Arc<Keeper>,
-    health: watch::Receiver<Health>,
+    health: latest::Receiver<Health>,
     task: Option<Task>,
 }
 
@@ -39,7 +39,7 @@ impl Registration {
             node,
             ttl,
         });
-        let (sender, health) = watch::channel(Health::Starting);
+        let (sender, health) = latest::channel(Health::Starting);
         let keeping = Arc::clone(&keeper);
         let run = Box::pin(async move { keeping.run(&sender).await });
         let task = host.tasks.spawn("keep a registration", run);
@@ -58,7 +58,7 @@ impl Registration {
     /// Whether the registry lists the node, as far as is known here. A node that is not listed
     /// gets no calls, however well it is otherwise.
     pub fn health(&self) -> Health {
-        self.health.borrow().clone()
+        self.health.get().clone()
     }
 
     /// Waits until the node is registered, however long that takes: bound it.
@@ -106,21 +106,21 @@ impl Drop for Registration {
 impl Keeper {
     /// Registers, sends heartbeats, and registers again when the registry does not know the node
     /// any more. It ends with its host.
-    async fn run(&self, health: &watch::Sender<Health>) {
+    async fn run(&self, health: &latest::Sender<Health>) {
         let mut listed = false;
         let mut failures = 0;
         loop {
             let wait = match self.exchange(listed).await {
                 Ok(()) => {
                     (listed, failures) = (true, 0);
-                    health.send_replace(Health::Good);
+                    health.set(Health::Good);
                     self.third_of_ttl()
                 }
                 Err(error) => {
                     let lost = listed && error.kind() == Kind::NotFound;
                     tracing::warn!(node = self.node.id, %error, lost, "registration is failing");
                     let now = self.clock.now();
-                    health.send_modify(|health| *health = health.failing(now, error));
+                    health.modify(|health| *health = health.failing(now, error));
                     failures += 1;
                     if lost {
                         // Registering cannot be answered with "not found": this does not repeat.

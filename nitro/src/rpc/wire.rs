@@ -28,7 +28,8 @@
 //! DATA, the fragment is the last of its message. `04` NAMED (CALL): after `u16` method come
 //! `u16` length and path, `u8` length and content type, which the number stands for from now on;
 //! numbers are given from 0, in order, at most [`METHODS_MAX`]; `FFFF` is a name used once.
-//! `08` DEADLINE (CALL): then comes `u64`, the microseconds that remain to the caller.
+//! `08` DEADLINE (CALL): then comes `u64`, the microseconds that remain to the caller. Other
+//! bits are zero: one that is set may change what follows, and so is refused.
 //!
 //! **Settings.** 1: window of a stream; 2: window of the connection; 3: streams at once; 4: the
 //! longest message. Each says what its sender accepts.
@@ -41,7 +42,7 @@
 //! **Status** (END, GOAWAY): `u8` kind (the codes of [`Kind`](crate::error::Kind)), `u8` flags
 //! (`01`: no handler saw the call, it is safe to repeat), `u16` length and message, then pairs of
 //! `u16` length and name, `u16` length and value. END from the answering side without a status
-//! is success.
+//! is success, once there was a REPLY and its last message is whole.
 //!
 //! **Flow control.** A DATA frame costs its payload and 32 bytes more (its bookkeeping, so that
 //! empty messages are not free), of the stream's window and of the connection's. CALL and REPLY
@@ -58,14 +59,16 @@
 //! **Closing.** After GOAWAY the calling side opens no stream, finishes those it has, and closes.
 //! A CALL that crosses GOAWAY on the way is answered by END with "safe to repeat".
 //!
-//! The vectors in `wire/message.rs` show frames byte by byte.
+//! The vectors in `wire/message/tests.rs` show frames byte by byte.
 
 mod client;
+mod data;
 mod driver;
 mod flow;
 mod message;
 mod server;
 mod state;
+mod streams;
 
 use std::time::Duration;
 
@@ -76,18 +79,32 @@ pub use server::{ServedConnection, serve};
 /// What one side of a connection accepts, and how long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a stream that may wait to be taken.
+    /// Bytes of a stream that may wait to be taken, at least 16 KiB.
     pub stream_window: u32,
-    /// Bytes of all streams of a connection that may wait to be taken.
+    /// Bytes of all streams of a connection that may wait to be taken, at least 16 KiB.
     pub connection_window: u32,
     /// Streams at once, at most 65,535.
     pub streams_max: u32,
     /// The longest message, in bytes.
     pub message_bytes_max: u32,
-    /// The unit of all patience: see *Liveness* above.
+    /// The unit of all patience, at least 1 ms: see *Liveness* above.
     pub tick: Duration,
     /// Ticks without a stream after which a connection is closed; `None` keeps it.
     pub idle_ticks: Option<u32>,
+}
+
+impl Limits {
+    /// The nearest limits that a connection can work with: windows of 16 KiB or more, at most
+    /// 65,535 streams, a tick of 1 ms or more.
+    fn sensible(self) -> Self {
+        Self {
+            stream_window: self.stream_window.max(flow::WINDOW_MIN),
+            connection_window: self.connection_window.max(flow::WINDOW_MIN),
+            streams_max: self.streams_max.min(u32::from(u16::MAX)),
+            tick: self.tick.max(Duration::from_millis(1)),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {

@@ -41,6 +41,10 @@ pub(super) struct Cluster<'p> {
     links: Links,
     recorder: Recorder,
     next_fault: usize,
+    /// Nodes whose life is cut, and whose runtime goes once their tasks have seen it.
+    dying: Vec<Arc<Launch>>,
+    /// Nodes to be started after that.
+    starting: Vec<Arc<Launch>>,
 }
 
 impl<'p> Cluster<'p> {
@@ -59,7 +63,7 @@ impl<'p> Cluster<'p> {
             latency_min,
             recorder.clone(),
         );
-        let machines = Machines::new(plan.seed, &names, links.clone(), recorder.clone());
+        let machines = Machines::new(plan.seed, &names, plan.schedule.yields, recorder.clone());
         let machines = Arc::new(machines);
         let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
         let mut cluster = Self {
@@ -69,6 +73,8 @@ impl<'p> Cluster<'p> {
             links,
             recorder,
             next_fault: 0,
+            dying: Vec::new(),
+            starting: Vec::new(),
         };
         for launch in cluster.launches.clone() {
             let begun = Arc::clone(&launch);
@@ -101,13 +107,13 @@ impl<'p> Cluster<'p> {
             self.apply(due);
         }
         self.sim.step().map_err(|error| error.to_string())?;
+        self.bury();
         for launch in self.launches.clone() {
             if std::mem::take(&mut launch.life().is_over) {
                 // The process has ended: its sockets close, and its machine answers that nobody
                 // listens.
                 self.links.stop(launch.number);
-                launch.life().death.set(self.now());
-                self.sim.crash(&*launch.name);
+                self.cut(&launch, self.now());
             }
         }
         Ok(())
@@ -151,7 +157,7 @@ impl<'p> Cluster<'p> {
             (Fault::Crash { .. }, Phase::End, Some(node)) => self.start(&node),
             (Fault::Stop { .. }, Phase::Begin, Some(node)) => {
                 let is_up = self.links.is_up(node.number);
-                let was_asked = node.life().stop.send_replace(true);
+                let was_asked = node.life().stop.set(true);
                 self.touch_if(id, is_up && !was_asked);
             }
             (Fault::Stop { .. }, Phase::End, Some(node)) => {
@@ -166,8 +172,18 @@ impl<'p> Cluster<'p> {
             }
             (Fault::Heal, ..) => self.touch_if(id, self.links.heal()),
             (Fault::Release, ..) => self.touch_if(id, self.links.release()),
-            (fault, Phase::Begin, _) => self.links.begin(id, fault),
-            (_, Phase::End, _) => self.links.end(id),
+            (fault, Phase::Begin, node) => {
+                self.links.begin(id, fault);
+                if let Some(node) = node {
+                    node.machines.begin_fault(id, fault);
+                }
+            }
+            (fault, Phase::End, node) => {
+                self.links.end(id);
+                if let Some(node) = node {
+                    node.machines.end_fault(id, fault);
+                }
+            }
         }
     }
 
@@ -179,7 +195,7 @@ impl<'p> Cluster<'p> {
 
     /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
     /// that nothing that its sockets do while they are dropped is seen.
-    fn crash(&mut self, node: &Launch, fault: &str) {
+    fn crash(&mut self, node: &Arc<Launch>, fault: &str) {
         if !self.links.is_up(node.number) {
             return;
         }
@@ -189,12 +205,34 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &node.name);
         self.recorder.touch(fault);
         self.links.crash(node.number, at, fault);
-        node.life().death.set(at);
-        self.sim.crash(&*node.name);
+        node.machines.cut_power(&node.name);
+        self.cut(node, at);
     }
 
-    fn start(&mut self, node: &Launch) {
+    /// Has the tasks of a node drop what they do, at their next turn.
+    fn cut(&mut self, node: &Arc<Launch>, at: Instant) {
+        let life = node.life();
+        life.death.set(at);
+        life.lifeline.cut();
+        self.dying.push(Arc::clone(node));
+    }
+
+    /// Takes away the runtimes whose tasks have dropped what they did.
+    fn bury(&mut self) {
+        for node in std::mem::take(&mut self.dying) {
+            self.sim.crash(&*node.name);
+        }
+        for node in std::mem::take(&mut self.starting) {
+            self.start(&node);
+        }
+    }
+
+    fn start(&mut self, node: &Arc<Launch>) {
         if self.links.is_up(node.number) {
+            return;
+        }
+        if self.dying.iter().any(|dying| Arc::ptr_eq(dying, node)) {
+            self.starting.push(Arc::clone(node));
             return;
         }
         self.recorder.unsilence(&node.name);

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::FutureExt;
 use nitro::host::Clock;
 use nitro::host::tasks::panic_message;
+use nitro::latest;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::clock::{Death, VirtualClock};
 use super::sockets::Sockets;
-use crate::machine::{Machines, Watched};
-use crate::network::Links;
+use crate::machine::{Lifeline, Machines, Watched};
+use crate::network::{Attached, Attachment, Links};
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
 use crate::system::{Node, NodeParts, Role};
@@ -42,8 +42,10 @@ pub(super) struct Life {
     pub(super) death: Death,
     /// Whether its role has returned.
     pub(super) is_over: bool,
+    /// What ends its tasks.
+    pub(super) lifeline: Lifeline,
     /// Tells the node that it is asked to stop.
-    pub(super) stop: watch::Sender<bool>,
+    pub(super) stop: latest::Sender<bool>,
 }
 
 impl Life {
@@ -51,7 +53,8 @@ impl Life {
         Self {
             death: Death::none(),
             is_over: false,
-            stop: watch::Sender::new(false),
+            lifeline: Lifeline::default(),
+            stop: latest::Sender::new(false),
         }
     }
 }
@@ -79,11 +82,20 @@ impl Launch {
             name: Arc::clone(&self.name),
             address: self.address,
         };
+        let at = Attached {
+            links: self.links.clone(),
+            node: self.number,
+            name: Arc::clone(&self.name),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            recorder: self.recorder.clone(),
+        };
+        let lifeline = self.life().lifeline.clone();
         let host = self.machines.host(
             &self.name,
             incarnation,
+            &lifeline,
             Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::new(sockets),
+            |tasks| Arc::new(Attachment::new(at, Arc::new(sockets), tasks)),
         );
         let node = Node::new(NodeParts {
             name: Arc::clone(&self.name),
@@ -97,12 +109,15 @@ impl Launch {
             recorder: self.recorder.clone(),
             stop: self.life().stop.subscribe(),
         });
-        let at = self
-            .machines
-            .attach(&self.name, Arc::clone(&clock) as Arc<dyn Clock>);
         // The role is called within the caught future: it may panic before its first await.
         let role = Arc::clone(&self.role);
-        let living = Watched::new(at, async move { role(node).await }.boxed());
+        let living = async move { role(node).await }.boxed();
+        let living = Watched::new(
+            Arc::clone(&clock) as _,
+            self.recorder.clone(),
+            &lifeline,
+            living,
+        );
         let error = match AssertUnwindSafe(living).catch_unwind().await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

@@ -18,8 +18,8 @@ use crate::engine::{Engine, Outcome, accepts};
 use crate::plan::Plan;
 use crate::run::run;
 use crate::scenario::Scenario;
-use crate::system::{Node, System, Systems};
-use crate::trace::{EventKind, LogLevel, Trace};
+use crate::system::{Node, Operation, System, Systems};
+use crate::trace::{EventKind, LogLevel, OperationOutcome, Trace};
 
 /// A scenario of one server and one client, with what is added at its end.
 pub(super) fn duo(duration_s: u32, added: &str) -> String {
@@ -155,6 +155,8 @@ fn a_crash_keeps_the_disk_and_nothing_else() {
             node.note("drawn", node.host().entropy.next_u64() >> 12);
             node.note("life", node.incarnation());
             file.write_at(file.length()?, b"x")?;
+            file.sync()?;
+            node.host().disk.sync_directory("".as_ref())?;
             node.host().clock.sleep_until(ms(2_500)).await;
             node.note("survived", true);
             std::future::pending().await
@@ -168,6 +170,39 @@ fn a_crash_keeps_the_disk_and_nothing_else() {
     assert_eq!(noted(&trace, "survived")[0].0, 3000);
     let drawn: Vec<Value> = values("drawn").collect();
     assert_ne!(drawn[0], drawn[1]);
+}
+
+#[test]
+fn a_disk_fault_is_in_force_while_it_lasts_and_blocking_work_takes_the_disks_time() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let host = node.host().clone();
+            let file = host.disk.open("f".as_ref(), Open::New)?;
+            for second in 0..4 {
+                host.clock.sleep_until(ms(second * 1000 + 500)).await;
+                node.note("written", file.write_at(0, b"x").is_ok());
+                let file = Arc::clone(&file);
+                let sync = Box::new(move || drop(file.sync()));
+                host.tasks.block("sync", sync).join().await;
+                node.note("synced", true);
+            }
+            Ok(())
+        })
+    });
+    let faults = "[[fault]]\nkind = \"disk_errors\"\nname = \"broken\"\nnode = \"server-1\"\n\
+                  writes = 1.0\nat_s = 1\nfor_s = 1\n\
+                  [[fault]]\nkind = \"disk_slow\"\nname = \"slow\"\nnode = \"server-1\"\n\
+                  factor = 100\nat_s = 2\nfor_s = 1\n";
+    let trace = outcome(&duo(5, faults), &system).trace;
+    let written = noted(&trace, "written").into_iter().map(|(_, value)| value);
+    assert!(written.eq([true, false, true, true].map(Value::from)));
+    let took = noted(&trace, "synced")
+        .into_iter()
+        .map(|(at, _)| at % 1000 - 500);
+    let took: Vec<u64> = took.collect();
+    assert!(took[2] > 50 && took[3] < 5, "{took:?}");
+    let touches: Vec<(&str, u64)> = trace.touches().collect();
+    assert_eq!(touches, [("broken", 1), ("slow", 2)]);
 }
 
 #[test]
@@ -222,6 +257,98 @@ fn a_role_that_fails_or_panics_fails_the_run_by_node_and_time() {
         reason(&panicked),
         "node stopped: server-1 at 0.000 s: panicked: no more"
     );
+}
+
+const ASKING: &str = "[[workload]]\nrole = \"client\"\noperation = \"ask\"\n\
+                      every_ms = 500\nuntil_s = 4\ntimeout_ms = 100\n";
+
+/// A client that handles each operation as given.
+fn asking<R>(handler: fn(Operation) -> R) -> System
+where
+    R: Future<Output = nitro::Result<Value>> + Send + 'static,
+{
+    System::new("test")
+        .operation("ask")
+        .role("server", |_| std::future::pending())
+        .role("client", move |node: Node| async move {
+            node.workload(handler).await
+        })
+}
+
+#[test]
+fn an_operation_that_outlasts_its_deadline_is_recorded_as_unfinished() {
+    let stubborn = asking(|operation| async move {
+        if operation.id == 3 {
+            std::future::pending::<()>().await;
+        }
+        Ok(Value::Null)
+    });
+    let trace = outcome(&duo(5, ASKING), &stubborn).trace;
+    let unfinished = trace
+        .outcomes()
+        .find(|(_, _, outcome)| **outcome == OperationOutcome::Unfinished);
+    // Known at once, not only when the run ends.
+    assert_eq!(unfinished.map(|(event, ..)| event.at_us), Some(1_620_000));
+    let verdict = verdict(&duo(5, ASKING), stubborn);
+    assert_eq!(
+        reason(&verdict),
+        "answered: operation 3 (ask by client-1 at 1.500 s) had not returned 100 ms after its \
+         call, its deadline, and 20 ms more"
+    );
+}
+
+#[test]
+fn a_handler_that_panics_fails_its_operation_and_the_run() {
+    let panicking = asking(|operation| async move {
+        assert!(operation.id != 2, "not two");
+        Ok(Value::from(operation.value))
+    });
+    let verdict = verdict(&duo(5, ASKING), panicking);
+    let expected = "task panicked: client-1 at 1.000 s, task operation: not two";
+    assert_eq!(reason(&verdict), expected);
+}
+
+#[test]
+fn operations_of_a_crashed_node_are_lost_or_skipped_and_the_rest_are_made() {
+    let slow = System::new("test")
+        .operation("ask")
+        .role("server", |_| std::future::pending())
+        .role("client", |node: Node| async move {
+            let clock = Arc::clone(&node.host().clock);
+            node.workload(move |operation| {
+                let clock = Arc::clone(&clock);
+                async move {
+                    clock.sleep(Duration::from_millis(50)).await;
+                    Ok(Value::from(operation.id))
+                }
+            })
+            .await
+        });
+    let crash = CRASH
+        .replace("server-1", "client-1")
+        .replace("at_s = 2\n", "at_s = 2.02\n");
+    let plan = plan(&duo(5, &format!("{ASKING}{crash}")), 1, &slow);
+    let run = run(&plan, &Systems::new([slow]), &Turmoil).unwrap();
+    let ended = run.outcome.trace.outcomes().map(|(event, id, outcome)| {
+        let word = match outcome {
+            OperationOutcome::Ok { .. } => "ok",
+            OperationOutcome::Crashed => "crashed",
+            OperationOutcome::Skipped => "skipped",
+            _ => "other",
+        };
+        format!("{id} {word} {}", event.at_us / 1000)
+    });
+    let expected = [
+        "1 ok 550",
+        "2 ok 1050",
+        "3 ok 1550",
+        "4 crashed 2020",
+        "5 skipped 3020",
+        "6 skipped 3020",
+        "7 ok 3550",
+    ];
+    assert!(ended.eq(expected));
+    assert_eq!(run.verdict, Verdict::Pass);
 }
 
 #[test]
@@ -338,7 +465,7 @@ fn a_run_that_records_too_much_is_inconclusive() {
     let verdict = verdict(&duo(1, ""), system);
     assert_eq!(verdict.word(), "inconclusive");
     assert!(
-        reason(&verdict).contains("2000000 events by 0.000 s"),
+        reason(&verdict).contains("1000000 events by 0.000 s"),
         "{verdict:?}"
     );
 }
