@@ -212,6 +212,13 @@ impl Error {
         self
     }
 
+    /// The same error from a handler: it is no longer certain that nothing was done, whatever the
+    /// handler was told by those it called.
+    pub fn seen(mut self) -> Self {
+        self.0.unsent = false;
+        self
+    }
+
     /// The same error, naming the node it came from, unless it names one already.
     pub fn at_node(mut self, node: &Arc<str>) -> Self {
         self.0.node.get_or_insert_with(|| Arc::clone(node));

@@ -11,7 +11,6 @@ use crate::latest;
 
 use crate::address::Address;
 use crate::error::Result;
-use crate::host::tasks::TaskGuard;
 use crate::host::{Host, Task};
 use crate::rpc::Rpc;
 use crate::rpc::wire::{self, Limits, ServedConnection};
@@ -76,7 +75,7 @@ impl Server {
         Ok(Serving {
             host: self.host.clone(),
             address,
-            accepting: Some(task.abort_on_drop()),
+            accepting: Some(task),
             shared,
         })
     }
@@ -107,6 +106,8 @@ pub struct ServerCounts {
 
 #[derive(Default)]
 struct Connections {
+    /// No further ones are held: one that was being accepted meanwhile is dropped.
+    is_stopping: bool,
     next: u64,
     held: BTreeMap<u64, (ServedConnection, Option<Task>)>,
 }
@@ -123,10 +124,18 @@ impl Shared {
             .lock()
             .expect("no panic while the connections are held")
     }
+}
 
-    fn forget(&self, id: u64) {
-        self.lock().held.remove(&id);
-        self.changed.set(());
+/// A connection's place among those that are held, however its driver ends.
+struct Place {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.lock().held.remove(&self.id);
+        self.shared.changed.set(());
     }
 }
 
@@ -145,6 +154,9 @@ async fn accept(server: Server, mut acceptor: Acceptor, shared: Arc<Shared>) {
 
 fn serve_link(server: &Server, link: Link, peer: &Address, shared: &Arc<Shared>) {
     let mut connections = shared.lock();
+    if connections.is_stopping {
+        return;
+    }
     if connections.held.len() >= server.connections_max {
         shared.counts.turned_away.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%peer, most = server.connections_max, "too many connections");
@@ -158,19 +170,24 @@ fn serve_link(server: &Server, link: Link, peer: &Address, shared: &Arc<Shared>)
     connections.next += 1;
     connections.held.insert(id, (connection, None));
     drop(connections);
-    let forgotten = Arc::clone(shared);
+    let place = Place {
+        shared: Arc::clone(shared),
+        id,
+    };
     let peer = peer.clone();
     let driving = async move {
+        let _place = place;
         let reason = driver.await;
         tracing::debug!(%peer, %reason, "connection closed");
-        forgotten.forget(id);
     };
     let task = server
         .host
         .tasks
         .spawn("rpc server connection", Box::pin(driving));
-    if let Some((_, slot)) = shared.lock().held.get_mut(&id) {
-        *slot = Some(task);
+    match shared.lock().held.get_mut(&id) {
+        Some((_, slot)) => *slot = Some(task),
+        // It has ended already, or the server has stopped meanwhile.
+        None => task.abort(),
     }
 }
 
@@ -178,7 +195,7 @@ fn serve_link(server: &Server, link: Link, peer: &Address, shared: &Arc<Shared>)
 pub struct Serving {
     host: Host,
     address: Address,
-    accepting: Option<TaskGuard>,
+    accepting: Option<Task>,
     shared: Arc<Shared>,
 }
 
@@ -205,15 +222,19 @@ impl Serving {
     /// Stops: tells every peer to call elsewhere, lets calls under way finish within `grace`, and
     /// cuts what is left. Answers how many calls were cut.
     ///
-    /// It no longer listens from the first moment on. On the connections that it has, calls that
+    /// It no longer listens once this has begun. On the connections that it has, calls that
     /// crossed its GOAWAY on the way are answered with an error that is safe to repeat elsewhere,
     /// so that a client which had not heard yet loses nothing.
     pub async fn stop(mut self, grace: Duration) -> usize {
         let until = self.host.clock.now() + grace;
         let mut changed = self.shared.changed.subscribe();
         let clock = Arc::clone(&self.host.clock);
-        self.accepting = None;
         self.drain();
+        if let Some(accepting) = self.accepting.take() {
+            // Only when it has ended is the address free for whoever comes next.
+            accepting.abort();
+            accepting.join().await;
+        }
         while !self.shared.lock().held.is_empty() {
             if clock.timeout_at(until, changed.changed()).await.is_err() {
                 break;
@@ -223,7 +244,9 @@ impl Serving {
     }
 
     fn drain(&self) {
-        for (connection, _) in self.shared.lock().held.values() {
+        let mut connections = self.shared.lock();
+        connections.is_stopping = true;
+        for (connection, _) in connections.held.values() {
             connection.drain();
         }
     }
@@ -231,7 +254,13 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let held = std::mem::take(&mut self.shared.lock().held);
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+        }
+        let mut connections = self.shared.lock();
+        connections.is_stopping = true;
+        let held = std::mem::take(&mut connections.held);
+        drop(connections);
         for (_, task) in held.into_values() {
             if let Some(task) = task {
                 task.abort();

@@ -43,6 +43,7 @@ pub(crate) async fn suite(reach: &Reach) {
     a_broken_off_upload_is_not_taken_for_whole(reach).await;
     a_slow_reader_stops_only_its_own_stream(reach).await;
     many_calls_at_once_get_their_own_answers(reach).await;
+    an_error_that_a_handler_passes_on_is_not_safe_to_repeat(reach).await;
 }
 
 async fn all_four_kinds_answer(reach: &Reach) {
@@ -279,4 +280,21 @@ async fn many_calls_at_once_get_their_own_answers(reach: &Reach) {
         }
     });
     futures_util::future::join_all(calls).await;
+}
+
+async fn an_error_that_a_handler_passes_on_is_not_safe_to_repeat(reach: &Reach) {
+    // The handler has run, whatever became of the call that it made in turn.
+    let client = reach.client();
+    let before = reach.seen.relayed.load(Ordering::SeqCst);
+    let error = client.call(&RELAY, number(1)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(!error.is_unsent());
+    assert_eq!(reach.seen.relayed.load(Ordering::SeqCst), before + 1);
+    let mut relayed = client.server_streaming(&RELAY_MANY, number(1)).await;
+    let error = match &mut relayed {
+        Ok(answers) => answers.next().await.unwrap().unwrap_err(),
+        Err(error) => error.clone(),
+    };
+    assert!(!error.is_unsent());
+    assert_eq!(reach.seen.relayed.load(Ordering::SeqCst), before + 2);
 }

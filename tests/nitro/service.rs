@@ -37,6 +37,10 @@ pub(crate) const PANIC_LATE: Method<Number, Number, ServerStreaming> =
 pub(crate) const HANG: Method<Number, Number> = Method::unary("wrong/hang");
 pub(crate) const DRIP: Method<Number, Number, ServerStreaming> =
     Method::server_streaming("wrong/drip");
+/// Calls further, in vain, and passes the error on.
+pub(crate) const RELAY: Method<Number, Number> = Method::unary("wrong/relay");
+pub(crate) const RELAY_MANY: Method<Number, Number, ServerStreaming> =
+    Method::server_streaming("wrong/relay_many");
 pub(crate) const MISSING: Method<Number, Number> = Method::unary("math/dubble");
 
 /// What the handlers leave behind for tests to see.
@@ -44,6 +48,7 @@ pub(crate) const MISSING: Method<Number, Number> = Method::unary("math/dubble");
 pub(crate) struct Seen {
     pub(crate) cancelled: Arc<AtomicUsize>,
     pub(crate) doubled: Arc<AtomicUsize>,
+    pub(crate) relayed: Arc<AtomicUsize>,
 }
 
 struct CountDrop(Arc<AtomicUsize>);
@@ -58,6 +63,8 @@ pub(crate) fn router(seen: &Seen) -> Router {
     let both = (Protobuf, Json);
     let (doubled, hung) = (seen.doubled.clone(), seen.cancelled.clone());
     let dripped = seen.cancelled.clone();
+    let (relayed, relayed_many) = (seen.relayed.clone(), seen.relayed.clone());
+    let unsent = || Error::unavailable("the next node is not there").unsent();
     Router::new()
         .unary(&DOUBLE, both, move |call: Call, input: Number| {
             doubled.fetch_add(1, Ordering::SeqCst);
@@ -71,6 +78,18 @@ pub(crate) fn router(seen: &Seen) -> Router {
         .unary(&FAIL, both, fail)
         .unary(&PANIC, both, panic)
         .server_streaming(&PANIC_LATE, both, panic_late)
+        .unary(&RELAY, both, move |_: Call, _: Number| {
+            relayed.fetch_add(1, Ordering::SeqCst);
+            async move { Err::<Number, _>(unsent()) }
+        })
+        .server_streaming(
+            &RELAY_MANY,
+            both,
+            move |_: Call, _: Number, _: Outgoing<Number>| {
+                relayed_many.fetch_add(1, Ordering::SeqCst);
+                async move { Err(unsent()) }
+            },
+        )
         .unary(&HANG, both, move |_: Call, _: Number| {
             let guard = CountDrop(hung.clone());
             async move {

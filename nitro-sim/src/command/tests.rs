@@ -194,9 +194,7 @@ fn help_and_lists_exit_zero() {
     assert_eq!(desk.say("check @s.toml").out, "s.toml: right\n");
     let listed = desk.say("systems");
     assert!(
-        listed
-            .out
-            .contains("echo\n  roles       client, server\n"),
+        listed.out.contains("echo\n  roles       client, server\n"),
         "{}",
         listed.out
     );

@@ -197,9 +197,34 @@ impl View {
             avoid: &request.avoid,
             now,
         };
-        let index = selector.select(&self.candidates, &pick)?;
+        let mut index = selector.select(&self.candidates, &pick)?;
+        if self.endpoints[index].is_down(now) {
+            index = self.pick_another(selector, &pick, index);
+        }
         let in_flight = self.candidates.as_slice()[index].load.start(now);
         Some((in_flight, Arc::clone(&self.endpoints[index])))
+    }
+}
+
+impl View {
+    /// Passes over nodes that could not be reached a moment ago, as long as there are others: a
+    /// call that is sure to fail there would cost a retry, of which there are only so many.
+    #[cold]
+    fn pick_another(&self, selector: &dyn Selector, pick: &Pick<'_>, first: usize) -> usize {
+        let mut avoid = pick.avoid.to_vec();
+        let mut index = first;
+        while self.endpoints[index].is_down(pick.now) {
+            avoid.push(Arc::clone(self.endpoints[index].id()));
+            let next = Pick {
+                avoid: &avoid,
+                ..*pick
+            };
+            match selector.select(&self.candidates, &next) {
+                Some(next) if !avoid.contains(self.endpoints[next].id()) => index = next,
+                _ => return first,
+            }
+        }
+        index
     }
 }
 

@@ -1,5 +1,6 @@
 //! One node as a client sees it: one multiplexed connection, opened on demand.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const BACKOFF_MULTIPLIER: f64 = 1.6;
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
 /// Each wait is longer or shorter by up to this share, so that clients disperse.
 const BACKOFF_JITTER: f64 = 0.2;
+/// When a connection was opened so long ago, the failures before it are forgotten. Well past the
+/// longest wait, so that one which closed at once and was waited for is not taken to have lasted.
+const STEADY: Duration = Duration::from_secs(8);
 
 /// What an endpoint needs to connect.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Endpoint {
     dialer: Dialer,
     connection: ArcSwapOption<Connection>,
     dial: Mutex<Dial>,
+    /// Until when calls had better go elsewhere, in nanoseconds of this host's clock.
+    down_until: AtomicU64,
     jitter: Sequence,
 }
 
@@ -49,6 +55,9 @@ struct Dial {
     running: Option<latest::Receiver<Option<Result<()>>>>,
     failures: u32,
     not_before: Instant,
+    opened_at: Instant,
+    /// Why the last attempt failed.
+    failed: Option<Error>,
 }
 
 impl Endpoint {
@@ -60,6 +69,7 @@ impl Endpoint {
             dialer,
             connection: ArcSwapOption::empty(),
             dial: Mutex::new(Dial::default()),
+            down_until: AtomicU64::new(0),
             jitter,
         })
     }
@@ -72,6 +82,15 @@ impl Endpoint {
         &self.address
     }
 
+    /// Whether it could not be reached a moment ago, and is not to be tried again just yet.
+    pub(super) fn is_down(&self, now: Instant) -> bool {
+        self.down_until.load(Ordering::Relaxed) > now.as_nanos()
+    }
+
+    fn down_until(&self, until: Instant) {
+        self.down_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
     /// The connection, if there is one that takes calls.
     pub(super) fn open_connection(&self) -> Option<Connection> {
         let connection = self.connection.load();
@@ -82,16 +101,18 @@ impl Endpoint {
     /// The connection, opened if there is none. All callers share one attempt, which goes on when
     /// they give up; after a failure there is a wait, in which this fails at once.
     pub(super) async fn connect(self: Arc<Self>) -> Result<Connection> {
-        loop {
-            if let Some(connection) = self.open_connection() {
-                return Ok(connection);
-            }
-            let mut running = self.running_dial()?;
-            let ended = running.wait_for(Option::is_some).await;
-            let gone = || Error::unavailable("the attempt to connect was stopped").unsent();
-            let ended = ended.map_err(|_| gone())?.clone();
-            ended.expect("waited until it is there")?;
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
         }
+        let mut running = self.running_dial()?;
+        let ended = running.wait_for(Option::is_some).await;
+        let gone = |what: &str| Error::unavailable(format!("{} {what}", self.address)).unsent();
+        let ended = ended.map_err(|_| gone("is no longer being connected to"))?;
+        ended.clone().expect("waited until it is there")?;
+        // Not in a loop: a node that opens connections only to close them is not to be asked
+        // again and again within one call.
+        let connection = self.open_connection();
+        connection.ok_or_else(|| gone("closed the connection as soon as it was open"))
     }
 
     fn lock(&self) -> MutexGuard<'_, Dial> {
@@ -100,16 +121,25 @@ impl Endpoint {
 
     fn running_dial(self: &Arc<Self>) -> Result<latest::Receiver<Option<Result<()>>>> {
         let mut dial = self.lock();
-        if let Some(running) = &dial.running {
+        if let Some(running) = &dial.running
+            && !running.is_closed()
+        {
             return Ok(running.clone());
         }
-        let wait = dial.not_before.since(self.dialer.host.clock.now());
+        let now = self.dialer.host.clock.now();
+        let wait = dial.not_before.since(now);
         if !wait.is_zero() {
-            let message = format!(
-                "{} could not be reached; next try in {wait:?}",
-                self.address
-            );
+            let failed = dial.failed.as_ref().map(Error::message);
+            let why = failed.unwrap_or("the connection did not last");
+            let message = format!("{why}; next try of {} in {wait:?}", self.address);
             return Err(Error::unavailable(message).unsent());
+        }
+        if dial.failed.is_none() && now.since(dial.opened_at) >= STEADY {
+            dial.failures = 0;
+        }
+        if dial.failures > 0 {
+            // One caller waits to see whether it is back; the others need not.
+            self.down_until(now + CONNECT_TIMEOUT);
         }
         let (ended, running) = latest::channel(None);
         dial.running = Some(running.clone());
@@ -143,15 +173,21 @@ impl Endpoint {
         });
         let mut dial = self.lock();
         dial.running = None;
+        let now = host.clock.now();
+        // Set after a success as well, for a connection that does not last.
+        dial.not_before = now + self.backoff(dial.failures);
+        dial.failures = dial.failures.saturating_add(1);
         match opened {
             Ok(connection) => {
-                dial.failures = 0;
+                dial.failed = None;
+                dial.opened_at = now;
+                self.down_until(Instant::ORIGIN);
                 self.connection.store(Some(Arc::new(connection)));
                 Ok(())
             }
             Err(error) => {
-                dial.not_before = host.clock.now() + self.backoff(dial.failures);
-                dial.failures = dial.failures.saturating_add(1);
+                self.down_until(dial.not_before);
+                dial.failed = Some(error.clone());
                 Err(error)
             }
         }

@@ -30,6 +30,7 @@ enum Messages {
     Stream {
         messages: BoxStream<'static, Result<Bytes>>,
         must_be_driven: bool,
+        deadline: Option<Instant>,
     },
 }
 
@@ -49,6 +50,7 @@ impl Body {
         Self(Messages::Stream {
             messages: Box::pin(messages),
             must_be_driven: false,
+            deadline: None,
         })
     }
 
@@ -57,6 +59,7 @@ impl Body {
         Self(Messages::Stream {
             messages: Box::pin(messages),
             must_be_driven: true,
+            deadline: None,
         })
     }
 
@@ -69,6 +72,14 @@ impl Body {
                 ..
             }
         )
+    }
+
+    /// When its messages end at the latest, if there is a limit.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.0 {
+            Messages::Stream { deadline, .. } => *deadline,
+            _ => None,
+        }
     }
 
     /// A body whose messages are sent from elsewhere, at most 16 ahead of whoever takes them.
@@ -120,12 +131,14 @@ impl Body {
             Messages::Stream {
                 mut messages,
                 must_be_driven,
+                deadline,
             } => {
                 let next = messages.as_mut().poll_next(context);
                 if !matches!(next, Poll::Ready(None | Some(Err(_)))) {
                     self.0 = Messages::Stream {
                         messages,
                         must_be_driven,
+                        deadline,
                     };
                 }
                 next
@@ -162,18 +175,19 @@ impl Body {
             Messages::Stream {
                 messages,
                 must_be_driven,
+                deadline: own,
             } => {
-                let timer = None;
+                let deadline = own.map_or(deadline, |own| own.min(deadline));
                 let until = Until {
                     messages,
                     deadline,
                     clock,
-                    timer,
+                    timer: None,
                 };
-                let messages = Box::pin(until);
                 Body(Messages::Stream {
-                    messages,
+                    messages: Box::pin(until),
                     must_be_driven,
+                    deadline: Some(deadline),
                 })
             }
             _ => self,

@@ -188,7 +188,7 @@ where
             let content_type = codec.negotiate(&request.content_type)?;
             let (call, body) = split(request);
             let input: In = codec.decode(content_type, &body.single().await?)?;
-            let answer = handler(call, input).await?;
+            let answer = handler(call, input).await.map_err(Error::seen)?;
             one_message::<Out, C>(&codec, content_type, answer.into())
         })
     })
@@ -210,7 +210,7 @@ where
             let content_type = codec.negotiate(&request.content_type)?;
             let (call, body) = split(request);
             let incoming = Incoming::new(body, codec.clone(), content_type);
-            let answer = handler(call, incoming).await?;
+            let answer = handler(call, incoming).await.map_err(Error::seen)?;
             one_message::<Out, C>(&codec, content_type, answer.into())
         })
     })
@@ -304,7 +304,7 @@ impl Stream for Driven {
             });
             if let Poll::Ready(outcome) = polled {
                 this.handler = None;
-                this.outcome = outcome;
+                this.outcome = outcome.map_err(Error::seen);
             }
         }
         match this.messages.poll_next(context) {

@@ -28,7 +28,8 @@
 //! DATA, the fragment is the last of its message. `04` NAMED (CALL): after `u16` method come
 //! `u16` length and path, `u8` length and content type, which the number stands for from now on;
 //! numbers are given from 0, in order, at most [`METHODS_MAX`]; `FFFF` is a name used once.
-//! `08` DEADLINE (CALL): then comes `u64`, the microseconds that remain to the caller.
+//! `08` DEADLINE (CALL): then comes `u64`, the microseconds that remain to the caller. Other
+//! bits are zero: one that is set may change what follows, and so is refused.
 //!
 //! **Settings.** 1: window of a stream; 2: window of the connection; 3: streams at once; 4: the
 //! longest message. Each says what its sender accepts.
@@ -41,7 +42,7 @@
 //! **Status** (END, GOAWAY): `u8` kind (the codes of [`Kind`](crate::error::Kind)), `u8` flags
 //! (`01`: no handler saw the call, it is safe to repeat), `u16` length and message, then pairs of
 //! `u16` length and name, `u16` length and value. END from the answering side without a status
-//! is success.
+//! is success, once there was a REPLY and its last message is whole.
 //!
 //! **Flow control.** A DATA frame costs its payload and 32 bytes more (its bookkeeping, so that
 //! empty messages are not free), of the stream's window and of the connection's. CALL and REPLY
@@ -66,6 +67,7 @@ mod flow;
 mod message;
 mod server;
 mod state;
+mod streams;
 
 use std::time::Duration;
 

@@ -116,13 +116,14 @@ impl StreamEnd {
         let theirs = &self.reading[self.start..self.start + seen];
         if theirs != &PREFACE[..seen] {
             let name = seen.min(5);
-            let message = if theirs[..name] == PREFACE[..name] && seen > 5 {
-                format!(
-                    "the peer speaks version {}, expected {}",
-                    theirs[5], PREFACE[5]
-                )
-            } else {
+            let message = if theirs[..name] != PREFACE[..name] {
                 format!("the peer does not speak nitro: it began with {theirs:02x?}")
+            } else if theirs[5] != PREFACE[5] {
+                let (version, ours) = (theirs[5], PREFACE[5]);
+                format!("the peer speaks version {version}, expected {ours}")
+            } else {
+                let options = &theirs[6..];
+                format!("the peer asks for options that are not known: {options:02x?}")
             };
             return Err(Error::invalid_argument(message));
         }

@@ -16,10 +16,12 @@ use super::flow::Inbound;
 use super::message::{
     self, CallHead, FLAG_END, INLINE_BYTES_MAX, METHOD_UNNUMBERED, METHODS_MAX, MethodName, REPLY,
 };
-use super::state::{HIGH_WATER, Lookup, Shared, State, call_is_over};
+use super::state::{HIGH_WATER, Shared, State, call_is_over};
+use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::rpc::{Body, Request, Response};
+use crate::time::Instant;
 use crate::transport::{Frame, Link};
 
 /// The calling side: a tower service, cheap to clone, that carries many calls at once.
@@ -49,7 +51,7 @@ impl Connection {
     /// [`Unavailable`](crate::error::Kind::Unavailable), unsent, when the peer closes, speaks
     /// something else, or does not answer within a tick of the limits.
     pub async fn open(host: &Host, link: Link, peer: String, limits: Limits) -> Result<Self> {
-        let shared = Shared::new(host, link.outbox(), limits, peer);
+        let shared = Shared::new(host, link.outbox(), limits, Side::Calling, peer);
         let driver = Driver::new(link, Arc::clone(&shared), Calling);
         let connection = Self {
             _handle: Arc::new(Handle(Arc::clone(&shared))),
@@ -180,7 +182,8 @@ impl Calls {
             self.step = Step::Sending(id, message.clone());
             return;
         }
-        let sending = send_stream(Arc::clone(&self.shared), id, request.body);
+        let deadline = request.deadline;
+        let sending = send_stream(Arc::clone(&self.shared), id, request.body, deadline);
         let tasks = &self.shared.host.tasks;
         tasks.spawn("rpc request stream", Box::pin(sending));
     }
@@ -273,21 +276,29 @@ fn write_call(state: &mut State, request: &Request, remaining_us: Option<u64>, i
     );
 }
 
-/// Sends a body that is a stream; ends when it does, or when the call does.
-async fn send_stream(shared: Arc<Shared>, id: u32, mut body: Body) {
-    while let Some(next) = body.next().await {
-        let sent = match next {
-            Ok(mut message) => {
-                poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            shared.lock().fail_call(id, error);
-            return;
+/// Sends a body that is a stream; ends when it does, when the call does, or when its time is up:
+/// whoever sends may not look at the answer before all is sent.
+async fn send_stream(shared: Arc<Shared>, id: u32, body: Body, deadline: Option<Instant>) {
+    let sending = send_messages(&shared, id, body);
+    let sent = match deadline {
+        None => sending.await,
+        Some(deadline) => {
+            let in_time = shared.host.clock.timeout_at(deadline, sending).await;
+            let message = "the time of the call was up before all of it was sent";
+            in_time.unwrap_or_else(|_| Err(Error::deadline_exceeded(message)))
         }
+    };
+    match sent {
+        Ok(()) => shared.lock().half_close(id),
+        Err(error) => shared.lock().fail_call(id, error),
     }
-    shared.lock().half_close(id);
+}
+
+async fn send_messages(shared: &Shared, id: u32, mut body: Body) -> Result<()> {
+    while let Some(mut message) = body.next().await.transpose()? {
+        poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await?;
+    }
+    Ok(())
 }
 
 impl Future for Calls {
@@ -391,21 +402,21 @@ impl Role for Calling {
             return Ok(());
         };
         let inbound = &mut stream.inbound;
-        if inbound.is_ended_by_peer || inbound.head.is_some() {
-            return Err(message::malformed(
-                "REPLY",
-                "it is not the first of its stream",
-            ));
+        if inbound.has_head {
+            let what = "it is not the first of its stream";
+            return Err(message::malformed("REPLY", what));
         }
+        inbound.check_more("REPLY")?;
+        inbound.has_head = true;
         inbound.head = Some(metadata);
         if let Some(message) = message {
             inbound.push_inline(message);
         }
         if header.flags & FLAG_END != 0 {
-            inbound.is_ended_by_peer = true;
-            inbound.end.get_or_insert(Ok(()));
+            inbound.finish("REPLY", None)?;
+            stream.outbound.wake();
         }
-        inbound.wake();
+        stream.inbound.wake();
         Ok(())
     }
 }

@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::message::{self, CREDIT, DATA, END, GOAWAY, PING, PONG, SETTINGS, Settings, header};
-use super::state::{HIGH_WATER, Lookup, Shared};
+use super::message::{
+    self, CREDIT, DATA, END, FLAGS_KNOWN, GOAWAY, PING, PONG, SETTINGS, Settings, header,
+};
+use super::state::{HIGH_WATER, Shared};
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::transport::{Filled, Frame, Link};
@@ -22,7 +24,7 @@ const PARTIAL_TICKS: u32 = 2;
 /// Ticks that a peer may take no byte.
 const STALLED_TICKS: u32 = 4;
 
-/// Ticks that a peer may stay after GOAWAY without a stream.
+/// Whole ticks that a peer may stay after GOAWAY without a stream.
 const DRAINED_TICKS: u32 = 2;
 
 /// What one side does with the frames that only it gets.
@@ -62,6 +64,8 @@ pub(super) struct Driver<R> {
 #[derive(Default)]
 struct Ticks {
     has_heard: bool,
+    /// This side has not read all there was to read.
+    is_deaf: bool,
     silent: u32,
     frames: u64,
     frames_seen: u64,
@@ -69,6 +73,7 @@ struct Ticks {
     sent_seen: u64,
     stalled: u32,
     idle: u32,
+    drained: u32,
     closing: u32,
 }
 
@@ -122,7 +127,9 @@ impl<R: Role> Driver<R> {
                 return Ok(false);
             }
             if !self.link.is_flushed() && self.shared.lock().outbox.len() > HIGH_WATER {
-                // Whoever does not take the answers is asked no further questions.
+                // Whoever does not take the answers is asked no further questions. It is not
+                // listened to, and so is neither silent nor late: only the stall counts.
+                self.ticks.is_deaf = true;
                 return Ok(false);
             }
             if let Some(frame) = self.link.next_frame()? {
@@ -152,7 +159,8 @@ impl<R: Role> Driver<R> {
         if matches!(self.phase, Phase::Opening) {
             return unavailable("the peer did not open the connection in time");
         }
-        ticks.silent = if std::mem::take(&mut ticks.has_heard) {
+        let is_deaf = std::mem::take(&mut ticks.is_deaf);
+        ticks.silent = if std::mem::take(&mut ticks.has_heard) || is_deaf {
             0
         } else {
             ticks.silent + 1
@@ -165,7 +173,7 @@ impl<R: Role> Driver<R> {
                 payload.extend_from_slice(&[0; 8])
             });
         }
-        let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen;
+        let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen && !is_deaf;
         ticks.frames_seen = ticks.frames;
         ticks.partial = if is_stuck { ticks.partial + 1 } else { 0 };
         if ticks.partial >= PARTIAL_TICKS {
@@ -177,12 +185,12 @@ impl<R: Role> Driver<R> {
         if ticks.stalled >= STALLED_TICKS {
             return unavailable("the peer takes no bytes");
         }
-        ticks.idle = if state.open_streams() == 0 {
-            ticks.idle + 1
-        } else {
-            0
-        };
-        if state.is_draining && ticks.idle >= DRAINED_TICKS {
+        let is_idle = state.open_streams() == 0;
+        ticks.idle = if is_idle { ticks.idle + 1 } else { 0 };
+        // Counted from GOAWAY on, however long it was idle before: a call may have crossed it.
+        let is_drained = is_idle && state.is_draining;
+        ticks.drained = if is_drained { ticks.drained + 1 } else { 0 };
+        if ticks.drained > DRAINED_TICKS {
             return unavailable("the peer did not close after GOAWAY");
         }
         if limits.idle_ticks.is_some_and(|most| ticks.idle >= most) {
@@ -245,16 +253,13 @@ impl<R: Role> Driver<R> {
     /// Ends every stream, and has the other side told why.
     fn begin_closing(&mut self, error: Error) {
         let mut state = self.shared.lock();
-        let message = format!(
-            "connection to {} lost: {}",
-            self.shared.peer,
-            error.message()
-        );
+        let peer = &self.shared.peer;
+        let mut message = format!("connection to {peer} lost: {}", error.message());
+        if let Some(farewell) = &state.farewell {
+            message.push_str(&format!(" after {:?}", farewell.message()));
+        }
         let lost = Error::unavailable(message).with_source(error.clone());
-        // What is still in the outbox must never leave: its calls are told to be safe to repeat.
-        state.discard();
-        state.close(lost);
-        state.go_away(&error);
+        state.break_off(&error, lost);
         drop(state);
         self.phase = Phase::Closing(error);
     }
@@ -273,6 +278,11 @@ fn handle<R: Role>(
     if !is_open && frame.header.kind != SETTINGS {
         return Err(Error::invalid_argument("the first frame is not SETTINGS"));
     }
+    if frame.header.flags & !FLAGS_KNOWN != 0 {
+        let flags = frame.header.flags;
+        let message = format!("a frame with flags that mean nothing: {flags:#04x}");
+        return Err(Error::invalid_argument(message));
+    }
     match frame.header.kind {
         SETTINGS => shared.lock().settle(Settings::read(payload)?),
         DATA => shared
@@ -283,13 +293,7 @@ fn handle<R: Role>(
             .add_credit(stream, message::read_credit(payload)?),
         END => {
             let status = message::read_status("END", payload)?;
-            if let Lookup::Open(stream) = shared.lock().lookup(stream)? {
-                stream.inbound.is_ended_by_peer = true;
-                stream.inbound.end.get_or_insert(status.map_or(Ok(()), Err));
-                stream.inbound.wake();
-                stream.outbound.wake();
-            }
-            Ok(())
+            shared.lock().end(stream, status)
         }
         PING => {
             let bytes = <[u8; 8]>::try_from(payload);
@@ -304,7 +308,9 @@ fn handle<R: Role>(
         GOAWAY => {
             let status = message::read_status("GOAWAY", payload)?;
             let reason = status.unwrap_or_else(|| Error::unavailable("the peer is going away"));
-            shared.lock().go_away(&reason);
+            let mut state = shared.lock();
+            state.go_away(&reason);
+            state.farewell = Some(reason);
             Ok(())
         }
         _ => role.frame(shared, frame, context),

@@ -62,6 +62,8 @@ impl Window {
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) head: Option<Metadata>,
+    /// Whether the head has come, even if it has been taken since.
+    pub(super) has_head: bool,
     pub(super) end: Option<Result<()>>,
     pub(super) is_ended_by_peer: bool,
     pub(super) reader: Option<Waker>,
@@ -69,6 +71,8 @@ pub(super) struct Inbound {
     messages: VecDeque<(Bytes, u32)>,
     partial: BytesMut,
     partial_cost: u32,
+    /// Whether the last fragment that came was not the last of its message.
+    is_unfinished: bool,
     /// What the messages and the fragments that wait here have cost.
     held: u32,
 }
@@ -77,6 +81,7 @@ impl Inbound {
     pub(super) fn new(window: u32) -> Self {
         Self {
             head: None,
+            has_head: false,
             end: None,
             is_ended_by_peer: false,
             reader: None,
@@ -84,6 +89,7 @@ impl Inbound {
             messages: VecDeque::new(),
             partial: BytesMut::new(),
             partial_cost: 0,
+            is_unfinished: false,
             held: 0,
         }
     }
@@ -91,6 +97,7 @@ impl Inbound {
     /// Makes it as new, keeping its buffers for the next call.
     pub(super) fn reset(&mut self) {
         self.head = None;
+        self.has_head = false;
         self.end = None;
         self.is_ended_by_peer = false;
         self.reader = None;
@@ -98,7 +105,39 @@ impl Inbound {
         self.messages.clear();
         self.partial = BytesMut::new();
         self.partial_cost = 0;
+        self.is_unfinished = false;
         self.held = 0;
+    }
+
+    /// Takes in that the other side sends nothing more: well, unless there is an error.
+    pub(super) fn finish(&mut self, frame: &str, error: Option<Error>) -> Result<()> {
+        self.check_more(frame)?;
+        // What was broken off at this end need not be whole.
+        if error.is_none() && self.end.is_none() {
+            if self.is_unfinished {
+                return Err(malformed(frame, "a message is unfinished"));
+            }
+            self.check_head(frame)?;
+        }
+        self.is_ended_by_peer = true;
+        self.end.get_or_insert(error.map_or(Ok(()), Err));
+        Ok(())
+    }
+
+    /// Checks that the other side may send more.
+    pub(super) fn check_more(&self, frame: &str) -> Result<()> {
+        if self.is_ended_by_peer {
+            return Err(malformed(frame, "it comes after the end of its stream"));
+        }
+        Ok(())
+    }
+
+    /// Checks that the head has come.
+    pub(super) fn check_head(&self, frame: &str) -> Result<()> {
+        if !self.has_head {
+            return Err(malformed(frame, "it comes before the head of its stream"));
+        }
+        Ok(())
     }
 
     /// Adds a message that came in a head, and so cost nothing.
@@ -120,6 +159,7 @@ impl Inbound {
                 "a message of more than {message_bytes_max} bytes"
             )));
         }
+        self.is_unfinished = !is_last;
         if is_last {
             let message = if self.partial.is_empty() {
                 payload.keep_from(0)

@@ -34,6 +34,9 @@ pub(super) const FLAG_MESSAGE: u8 = 0x02;
 pub(super) const FLAG_NAMED: u8 = 0x04;
 pub(super) const FLAG_DEADLINE: u8 = 0x08;
 
+/// All flags there are; the others are for later versions.
+pub(super) const FLAGS_KNOWN: u8 = FLAG_END | FLAG_MESSAGE | FLAG_NAMED | FLAG_DEADLINE;
+
 const STATUS_UNSENT: u8 = 0x01;
 
 pub(super) fn header(kind: u8, flags: u8, stream: u32) -> Header {

@@ -15,7 +15,8 @@ use super::message::{
     self, CALL, CANCEL, CallHead, FLAG_END, FLAG_MESSAGE, INLINE_BYTES_MAX, METHOD_UNNUMBERED,
     METHODS_MAX, MethodName,
 };
-use super::state::{Lookup, Shared};
+use super::state::Shared;
+use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::metadata::Metadata;
@@ -63,7 +64,7 @@ pub fn serve(
     service: Rpc,
     limits: Limits,
 ) -> (ServedConnection, impl Future<Output = Error> + Send + use<>) {
-    let shared = Shared::new(host, link.outbox(), limits, peer);
+    let shared = Shared::new(host, link.outbox(), limits, Side::Answering, peer);
     let methods = Vec::new();
     let answering = Answering { service, methods };
     let driver = Driver::new(link, Arc::clone(&shared), answering);
@@ -256,11 +257,15 @@ async fn answer(
     let Some(response) = answer_at_once(shared, id, response) else {
         return Ok(());
     };
+    // The service may have set a limit of its own, as its stack does for calls without one.
+    let limits = [deadline, response.body.deadline()];
+    let deadline = limits.into_iter().flatten().min();
     let sending = send_body(shared, id, response);
     let Some(deadline) = deadline else {
         return sending.await;
     };
-    // A time limit that stopped at the head would let a slow body through.
+    // A time limit that stopped at the head would let a slow body through, and one that was held
+    // to the messages alone a peer that gives no credit for them.
     let in_time = shared.host.clock.timeout_at(deadline, sending).await;
     in_time.unwrap_or_else(|_| {
         let message = "the time of the call was up before its answer was whole";

@@ -7,10 +7,11 @@ use std::task::{Context, Poll, Waker};
 use ::bytes::{Buf, Bytes};
 
 use super::Limits;
-use super::flow::{DATA_COST, Inbound, Outbound, WINDOW_MIN, Window, cost};
+use super::flow::{DATA_COST, WINDOW_MIN, Window, cost};
 use super::message::{self, CANCEL, DATA, END, FLAG_END, FLAG_MESSAGE, GOAWAY, Settings, header};
+use super::streams::{Lookup, Side, Stream, Streams};
 use crate::error::{Error, Result};
-use crate::host::{Host, Task};
+use crate::host::Host;
 use crate::metadata::Metadata;
 use crate::name::Name;
 use crate::transport::{FRAME_BYTES_MAX, Outbox, Payload};
@@ -29,9 +30,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(host: &Host, outbox: Outbox, limits: Limits, peer: String) -> Arc<Self> {
+    pub(super) fn new(
+        host: &Host,
+        outbox: Outbox,
+        limits: Limits,
+        side: Side,
+        peer: String,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State::new(outbox, limits)),
+            state: Mutex::new(State::new(outbox, limits, side)),
             peer,
             host: host.clone(),
         })
@@ -68,29 +75,6 @@ enum Sent {
     Nothing,
 }
 
-/// One call and its answer.
-pub(super) struct Stream {
-    pub(super) inbound: Inbound,
-    pub(super) outbound: Outbound,
-    /// Where in all that is sent the CALL stands, by which it is known whether it left.
-    pub(super) called_at: u64,
-    /// The handler, on the answering side, if it waits.
-    pub(super) task: Option<Task>,
-}
-
-struct Slot {
-    generation: u16,
-    is_open: bool,
-    stream: Stream,
-}
-
-/// What a stream number stands for.
-pub(super) enum Lookup<'a> {
-    Open(&'a mut Stream),
-    /// It was closed at this end before the frame arrived.
-    Late,
-}
-
 pub(super) struct State {
     pub(super) outbox: Outbox,
     pub(super) limits: Limits,
@@ -98,28 +82,17 @@ pub(super) struct State {
     pub(super) peer: Option<Settings>,
     pub(super) is_draining: bool,
     pub(super) closed: Option<Error>,
+    /// What the other side has said in its last GOAWAY.
+    pub(super) farewell: Option<Error>,
     /// Methods that have a number, on the calling side.
     pub(super) methods: BTreeMap<(Name, Name), u16>,
     /// Tasks that wait for the connection rather than for their stream.
     waiting: Vec<Waker>,
     driver: Option<Waker>,
     swapped: u64,
-    slots: Vec<Slot>,
-    free: Vec<u16>,
-    open: usize,
+    streams: Streams,
     credit: u32,
     window: Window,
-}
-
-fn split(id: u32) -> (usize, u16) {
-    let index = (id & 0xFFFF) as usize;
-    (index, (id >> 16) as u16)
-}
-
-fn unknown_stream(id: u32) -> Error {
-    Error::invalid_argument(format!(
-        "a frame on stream {id:#010x}, which was never opened"
-    ))
 }
 
 pub(super) fn call_is_over() -> Error {
@@ -127,20 +100,19 @@ pub(super) fn call_is_over() -> Error {
 }
 
 impl State {
-    fn new(outbox: Outbox, limits: Limits) -> Self {
+    fn new(outbox: Outbox, limits: Limits, side: Side) -> Self {
         Self {
             outbox,
             limits,
             peer: None,
             is_draining: false,
             closed: None,
+            farewell: None,
             methods: BTreeMap::new(),
             waiting: Vec::new(),
             driver: None,
             swapped: 0,
-            slots: Vec::new(),
-            free: Vec::new(),
-            open: 0,
+            streams: Streams::new(side, limits.stream_window),
             credit: 0,
             window: Window::new(limits.connection_window),
         }
@@ -182,7 +154,7 @@ impl State {
     }
 
     pub(super) fn open_streams(&self) -> usize {
-        self.open
+        self.streams.open_count()
     }
 
     /// Takes the SETTINGS of the other side.
@@ -202,23 +174,25 @@ impl State {
 
     /// Tells the other side to open no more streams.
     pub(super) fn go_away(&mut self, reason: &Error) {
-        if !self.is_draining {
+        if !self.is_draining && self.closed.is_none() {
             self.is_draining = true;
             message::write_status(&mut self.outbox, GOAWAY, 0, Some(reason));
             self.wake_driver();
         }
     }
 
-    /// Throws away what is in the outbox.
-    pub(super) fn discard(&mut self) {
+    /// Ends every stream, and leaves only a last word to be sent: what was in the outbox must
+    /// never leave, as its calls are told to be safe to repeat.
+    pub(super) fn break_off(&mut self, reason: &Error, lost: Error) {
         self.outbox.clear();
+        message::write_status(&mut self.outbox, GOAWAY, 0, Some(reason));
+        self.close(lost);
     }
 
-    /// Ends every stream: the connection is lost, and the outbox will not be sent.
+    /// Ends every stream: the connection is lost, and nothing is put into the outbox any more.
     pub(super) fn close(&mut self, error: Error) {
         let sent = self.swapped;
-        for slot in self.slots.iter_mut().filter(|slot| slot.is_open) {
-            let stream = &mut slot.stream;
+        for stream in self.streams.each_open() {
             let error = error.clone();
             let is_unsent = stream.called_at >= sent;
             let ended = if is_unsent { error.unsent() } else { error };
@@ -240,105 +214,51 @@ impl State {
         let peer = self
             .peer
             .expect("a connection is handed out once it is settled");
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None if self.slots.len() < peer.streams_max as usize => {
-                self.push_slot();
-                u16::try_from(self.slots.len() - 1).expect("streams_max fits 16 bits")
-            }
-            None => {
-                let message = format!("{} calls are under way on one connection", self.open);
-                return Err(Error::unavailable(message).unsent());
-            }
-        };
         let called_at = self.swapped + self.outbox.len() as u64;
-        let slot = &mut self.slots[usize::from(index)];
-        slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        slot.is_open = true;
-        slot.stream.called_at = called_at;
-        slot.stream.outbound.credit = peer.stream_window;
-        self.open += 1;
-        Ok(u32::from(slot.generation) << 16 | u32::from(index))
+        let under_way = self.streams.open_count();
+        let (id, stream) = self.streams.open(peer.streams_max).ok_or_else(|| {
+            let message = format!("{under_way} calls are under way on one connection");
+            Error::unavailable(message).unsent()
+        })?;
+        stream.called_at = called_at;
+        stream.outbound.credit = peer.stream_window;
+        Ok(id)
     }
 
     /// Opens a stream at the answering side, under the number that the caller chose.
     pub(super) fn accept(&mut self, id: u32) -> Result<()> {
-        let (index, generation) = split(id);
-        if index >= self.limits.streams_max as usize || index > self.slots.len() || generation == 0
-        {
-            let message = format!("a call on stream {id:#010x}, whose slot is not to be had");
-            return Err(Error::invalid_argument(message));
-        }
-        if index == self.slots.len() {
-            self.push_slot();
-        }
-        let credit = self.peer.map_or(0, |peer| peer.stream_window);
-        let slot = &mut self.slots[index];
-        if slot.is_open || !is_newer(generation, slot.generation) {
-            let message = format!("a call on stream {id:#010x}, which has been used");
-            return Err(Error::invalid_argument(message));
-        }
-        slot.generation = generation;
-        slot.is_open = true;
-        slot.stream.called_at = 0;
-        slot.stream.outbound.credit = credit;
-        self.open += 1;
+        let stream = self.streams.accept(id, self.limits.streams_max)?;
+        stream.outbound.credit = self.peer.map_or(0, |peer| peer.stream_window);
+        // The CALL itself is the head.
+        stream.inbound.has_head = true;
         Ok(())
-    }
-
-    fn push_slot(&mut self) {
-        self.slots.push(Slot {
-            generation: 0,
-            is_open: false,
-            stream: Stream {
-                inbound: Inbound::new(self.limits.stream_window),
-                outbound: Outbound::default(),
-                called_at: 0,
-                task: None,
-            },
-        });
     }
 
     /// The stream of a number that a frame bears.
     pub(super) fn lookup(&mut self, id: u32) -> Result<Lookup<'_>> {
-        let (index, generation) = split(id);
-        let slot = self
-            .slots
-            .get_mut(index)
-            .ok_or_else(|| unknown_stream(id))?;
-        if slot.generation == generation && slot.is_open {
-            return Ok(Lookup::Open(&mut slot.stream));
-        }
-        if generation == 0 || is_newer(generation, slot.generation) {
-            return Err(unknown_stream(id));
-        }
-        Ok(Lookup::Late)
+        self.streams.lookup(id)
     }
 
     /// The stream of a number that this side holds, unless it has been closed.
     pub(super) fn stream(&mut self, id: u32) -> Option<&mut Stream> {
-        match self.lookup(id) {
-            Ok(Lookup::Open(stream)) => Some(stream),
-            _ => None,
+        self.streams.get(id)
+    }
+
+    /// The same, unless the connection is lost: what is still to be sent has somewhere to go.
+    fn live(&mut self, id: u32) -> Option<&mut Stream> {
+        if self.closed.is_some() {
+            return None;
         }
+        self.stream(id)
     }
 
     /// Closes a stream at this side and gives back the credit of what nobody will take.
     pub(super) fn release(&mut self, id: u32) {
-        let Some(stream) = self.stream(id) else {
+        let Some(held) = self.streams.close(id) else {
             return;
         };
-        let held = stream.inbound.held();
-        stream.inbound.reset();
-        stream.outbound.wake();
-        stream.task = None;
-        let (index, _) = split(id);
-        self.slots[index].is_open = false;
-        self.free
-            .push(u16::try_from(index).expect("a slot's index fits 16 bits"));
-        self.open -= 1;
         self.free_connection(held);
-        if self.is_draining && self.open == 0 {
+        if self.is_draining && self.streams.open_count() == 0 {
             self.wake_driver();
         }
     }
@@ -360,13 +280,14 @@ impl State {
         let Some(stream) = self.stream(id) else {
             return;
         };
-        stream.inbound.end.get_or_insert(Err(error));
+        // Whatever its body was told elsewhere, this call has left.
+        stream.inbound.end.get_or_insert(Err(error.seen()));
         stream.inbound.wake();
     }
 
     /// Ends the calling side's half of a stream.
     pub(super) fn half_close(&mut self, id: u32) {
-        if self.stream(id).is_some() {
+        if self.live(id).is_some() {
             message::write_status(&mut self.outbox, END, id, None);
             self.wake_driver();
         }
@@ -374,11 +295,11 @@ impl State {
 
     /// Closes a stream from the answering side: well, or with an error.
     pub(super) fn finish(&mut self, id: u32, error: Option<&Error>) {
-        if self.stream(id).is_some() {
+        if self.live(id).is_some() {
             message::write_status(&mut self.outbox, END, id, error);
             self.wake_driver();
-            self.release(id);
         }
+        self.release(id);
     }
 
     /// Begins the answer; with `is_end` that is all of it.
@@ -389,12 +310,12 @@ impl State {
         message: Option<&[u8]>,
         is_end: bool,
     ) {
-        if self.stream(id).is_some() {
+        if self.live(id).is_some() {
             message::write_reply(&mut self.outbox, id, metadata, message, is_end);
             self.wake_driver();
-            if is_end {
-                self.release(id);
-            }
+        }
+        if is_end {
+            self.release(id);
         }
     }
 
@@ -414,30 +335,40 @@ impl State {
         };
         let inbound = &mut stream.inbound;
         inbound.window.spend(cost)?;
-        if inbound.is_ended_by_peer {
-            return Err(message::malformed(
-                "DATA",
-                "it comes after the end of its stream",
-            ));
-        }
+        inbound.check_more("DATA")?;
+        inbound.check_head("DATA")?;
+        let (is_last, is_end) = (flags & FLAG_MESSAGE != 0, flags & FLAG_END != 0);
         if inbound.end.is_some() {
+            // It has been broken off at this end: nobody will take what comes.
+            inbound.is_ended_by_peer = is_end;
             self.free_connection(cost);
             return Ok(());
         }
-        let is_last = flags & FLAG_MESSAGE != 0;
         let freed = inbound.push_fragment(payload, is_last, message_bytes_max);
-        if flags & FLAG_END != 0 {
-            inbound.is_ended_by_peer = true;
-            inbound.end = Some(Ok(()));
-        }
         if let Err(error) = &freed {
             // The stream is at fault, not the connection: it alone is ended.
             inbound.end = Some(Err(error.clone()));
         }
+        if is_end {
+            inbound.finish("DATA", None)?;
+        }
         inbound.wake();
+        if is_end {
+            stream.outbound.wake();
+        }
         let freed = freed.unwrap_or(cost);
         self.free_stream(id, freed);
         self.free_connection(freed);
+        Ok(())
+    }
+
+    /// Takes in that the other side sends nothing more on a stream.
+    pub(super) fn end(&mut self, id: u32, error: Option<Error>) -> Result<()> {
+        if let Lookup::Open(stream) = self.lookup(id)? {
+            stream.inbound.finish("END", error)?;
+            stream.inbound.wake();
+            stream.outbound.wake();
+        }
         Ok(())
     }
 
@@ -466,7 +397,7 @@ impl State {
     }
 
     fn free_stream(&mut self, id: u32, cost: u32) {
-        let Some(stream) = self.stream(id) else {
+        let Some(stream) = self.live(id) else {
             return;
         };
         if stream.inbound.end.is_none()
@@ -478,7 +409,9 @@ impl State {
     }
 
     pub(super) fn free_connection(&mut self, cost: u32) {
-        if let Some(bytes) = self.window.free(cost) {
+        if let Some(bytes) = self.window.free(cost)
+            && self.closed.is_none()
+        {
             message::write_credit(&mut self.outbox, 0, bytes);
             self.wake_driver();
         }
@@ -505,10 +438,18 @@ impl State {
         is_end: bool,
         context: &mut Context<'_>,
     ) -> Result<Sent> {
+        if let Some(error) = &self.closed {
+            return Err(error.clone());
+        }
+        let is_calling = self.streams.side() == Side::Calling;
         let connection_room = self.credit.saturating_sub(DATA_COST) as usize;
         let must_wait = self.credit < DATA_COST || self.outbox.len() > HIGH_WATER;
         let limit = self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize;
         let stream = self.stream(id).ok_or_else(call_is_over)?;
+        if is_calling && stream.inbound.end.is_some() {
+            // The answer is whole, or there is none: no credit will come for a body any more.
+            return Err(call_is_over());
+        }
         if message.len() > limit {
             return Err(Error::resource_exhausted(format!(
                 "a message of {} bytes: the other side takes at most {limit}",
@@ -543,10 +484,4 @@ impl State {
         self.wake_driver();
         Ok(if is_whole { Sent::Whole } else { Sent::Part })
     }
-}
-
-/// Whether one use of a slot comes after another, as 16-bit numbers that come round.
-fn is_newer(generation: u16, than: u16) -> bool {
-    let ahead = generation.wrapping_sub(than);
-    ahead != 0 && ahead < 0x8000
 }
