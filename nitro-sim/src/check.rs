@@ -132,35 +132,16 @@ pub fn judge(
             let has_invariants = !system.invariants().is_empty();
             vacuity::check(plan, trace, &history, has_invariants, &mut findings);
         }
-        cut_short => findings.doubt("finished", why_cut_short(cut_short)),
+        Ended::TooSlow { .. } | Ended::TooMuch { .. } | Ended::Panicked { .. } => {
+            findings.doubt("finished", ended.to_string());
+        }
+        wrong => findings.fail("finished", wrong.to_string()),
     }
     if let Some(difference) = again.and_then(|again| trace.first_difference(again)) {
         let what = format!("two runs of the plan differ: {difference}");
         findings.fail("replayed", what);
     }
     findings.verdict()
-}
-
-fn why_cut_short(ended: &Ended) -> String {
-    let seconds = |at_us: &u64| *at_us as f64 / 1e6;
-    match ended {
-        Ended::Finished => "it finished".to_owned(),
-        Ended::TooSlow { at_us } => format!(
-            "the run reached {:.3} s in {} s of this machine's time, the most it may take: \
-             shorten it or take fewer nodes",
-            seconds(at_us),
-            crate::engine::WALL_MAX.as_secs()
-        ),
-        Ended::TooMuch { at_us } => format!(
-            "the run recorded {} events by {:.3} s, the most it may: does something loop without \
-             waiting?",
-            crate::record::EVENTS_MAX,
-            seconds(at_us)
-        ),
-        Ended::Panicked { at_us, message } => {
-            format!("the engine panicked at {:.3} s: {message}", seconds(at_us))
-        }
-    }
 }
 
 #[cfg(test)]

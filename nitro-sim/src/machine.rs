@@ -14,7 +14,6 @@ use nitro::host::tasks::{TokioTasks, panic_message};
 use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 
 use crate::draw::Draw;
-use crate::network::{Attached, Attachment, Links};
 use crate::record::Recorder;
 use crate::trace::EventKind;
 pub use lifeline::Lifeline;
@@ -24,54 +23,42 @@ pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
 #[derive(Debug)]
 pub struct Machines {
     seed: u64,
-    links: Links,
     recorder: Recorder,
     disks: BTreeMap<Arc<str>, MemoryDisk>,
 }
 
 impl Machines {
     /// Machines with empty disks.
-    pub fn new(seed: u64, names: &[Arc<str>], links: Links, recorder: Recorder) -> Self {
+    pub fn new(seed: u64, names: &[Arc<str>], recorder: Recorder) -> Self {
         let disk = |name: &Arc<str>| (Arc::clone(name), MemoryDisk::new());
         let disks = names.iter().map(disk).collect();
         Self {
             seed,
-            links,
             recorder,
             disks,
         }
     }
 
-    /// Who a node is to the links and the recorder, in a life with this clock.
-    pub fn attach(&self, name: &Arc<str>, clock: Arc<dyn Clock>) -> Attached {
-        Attached {
-            node: self.links.node(name).expect("the links know every node"),
-            links: self.links.clone(),
-            name: Arc::clone(name),
-            clock,
-            recorder: self.recorder.clone(),
-        }
-    }
-
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
-    /// randomness is its own.
+    /// randomness is its own. `network` makes its network, whose own work runs on the tasks.
     pub fn host(
         &self,
         name: &Arc<str>,
         incarnation: u32,
         life: &Lifeline,
         clock: Arc<dyn Clock>,
-        sockets: Arc<dyn Network>,
+        network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
-        let at = self.attach(name, Arc::clone(&clock));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
-            at: at.clone(),
+            name: Arc::clone(name),
+            clock: Arc::clone(&clock),
+            recorder: self.recorder.clone(),
             life: life.clone(),
         });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
             clock,
-            network: Arc::new(Attachment::new(at, sockets, Arc::clone(&tasks))),
+            network: network(Arc::clone(&tasks)),
             entropy: Arc::new(SeededEntropy(Mutex::new(draw))),
             tasks,
             disk: Arc::new(self.disks[name].clone()),
@@ -91,20 +78,25 @@ impl Entropy for SeededEntropy {
 
 /// Tasks of the node's own runtime, whose panics are recorded.
 struct WatchedTasks {
-    at: Attached,
+    name: Arc<str>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
     life: Lifeline,
 }
 
 impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
-        let at = self.at.clone();
-        let future = Watched::new(at.clone(), &self.life, future);
+        let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
+        let node = Arc::clone(&self.name);
+        let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
-                at.record(EventKind::TaskPanicked {
+                let at_us = clock.now().as_nanos() / 1000;
+                let kind = EventKind::TaskPanicked {
                     task: name.to_owned(),
                     message: panic_message(&*panic),
-                });
+                };
+                recorder.record(at_us, Some(&node), kind);
                 resume_unwind(panic);
             }
         };

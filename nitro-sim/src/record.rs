@@ -1,7 +1,7 @@
 //! The recorder of a run: all nodes write to it, and it becomes the trace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::trace::{Event, EventKind, OperationOutcome, Trace};
@@ -16,6 +16,8 @@ pub struct Recorder {
     shared: Arc<Mutex<State>>,
     /// Beside the lock, because every poll of every task asks.
     is_full: Arc<AtomicBool>,
+    /// The cluster's time in microseconds, where nodes have clocks of their own.
+    time: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,14 @@ impl Recorder {
         Self {
             shared: Arc::new(Mutex::new(state)),
             is_full: Arc::new(AtomicBool::new(false)),
+            time: None,
         }
+    }
+
+    /// The same recorder, which goes by `time`, in microseconds, whatever a node's clock says.
+    pub fn with_time(mut self, time: Arc<AtomicU64>) -> Self {
+        self.time = Some(time);
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -51,6 +60,8 @@ impl Recorder {
 
     /// Records what happened on a node, or to the cluster where `node` is none.
     pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) {
+        let time = self.time.as_ref().map(|time| time.load(Ordering::Relaxed));
+        let at_us = time.unwrap_or(at_us);
         let mut state = self.lock();
         state.record(at_us, node, kind);
         if state.trace.events().len() >= EVENTS_MAX {
@@ -91,6 +102,14 @@ impl Recorder {
     /// From now on the node is heard again.
     pub fn unsilence(&self, node: &str) {
         self.lock().silent.remove(node);
+    }
+
+    /// The operations called and not ended, each with its node.
+    pub fn open(&self) -> Vec<(u64, String)> {
+        let state = self.lock();
+        let open = state.open.iter();
+        open.map(|(operation, node)| (*operation, node.clone()))
+            .collect()
     }
 
     /// Whether an operation has been called or has ended.

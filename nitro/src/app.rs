@@ -220,6 +220,8 @@ impl App {
             weight: self.weight,
             ..Node::new(&self.name, &id, address)
         };
+        // The registration would try for ever what can never be registered.
+        node.check()?;
         let registry = self.fabric.registry();
         let mut registration = registry.keep(&host, node.clone(), self.ttl);
         let registered = host

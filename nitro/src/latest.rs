@@ -132,6 +132,11 @@ impl<T: Clone> Receiver<T> {
         self.shared.lock().value.clone()
     }
 
+    /// Whether nobody will set the value any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().is_closed
+    }
+
     /// Takes the value as it is for seen.
     pub fn mark_seen(&mut self) {
         self.seen = self.shared.lock().version;

@@ -1,7 +1,7 @@
 //! What a call is: the words that client, server and wire share.
 //!
 //! An [`Rpc`] is a tower service from [`Request`] to [`Response`], whatever stands behind it: a
-//! [`Router`](router::Router), a connection, a balanced cluster of nodes, or any of these under
+//! [`Router`], a connection, a balanced cluster of nodes, or any of these under
 //! layers. So a client can be handed a server with no wire between them.
 
 pub mod body;

@@ -1,7 +1,13 @@
 //! Behaviour of nitro across its modules, over every kind of transport.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod app;
 mod connection;
+mod messages;
 mod rpc;
+mod scenarios;
 mod service;
+mod simulated;
 mod transports;
 mod wire;

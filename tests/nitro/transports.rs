@@ -10,7 +10,7 @@ use nitro::{Address, Client, Host, Server, host};
 use super::rpc::{Reach, suite};
 use super::service::{Seen, router};
 
-fn served(host: &Host, seen: &Seen) -> Rpc {
+pub(crate) fn served(host: &Host, seen: &Seen) -> Rpc {
     server_stack(host, &ServerSettings::default(), router(seen))
 }
 

@@ -1,13 +1,15 @@
 //! Futures of a node under watch, so that one that never waits does not stop virtual time.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use nitro::host::Clock;
 use nitro::time::Instant;
 
 use super::lifeline::{Joined, Lifeline};
-use crate::network::Attached;
+use crate::record::Recorder;
 
 /// How often a task may be polled while virtual time stands still: far more than any burst of
 /// messages wakes it, and a moment of this machine's time.
@@ -21,18 +23,25 @@ pub struct Watched<T> {
     /// None once the node's life is over.
     future: Option<BoxFuture<'static, T>>,
     life: Joined,
-    at: Attached,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
     time: Instant,
     polls: u64,
 }
 
 impl<T> Watched<T> {
     /// Puts a future of a node under watch.
-    pub fn new(at: Attached, life: &Lifeline, future: BoxFuture<'static, T>) -> Self {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        recorder: Recorder,
+        life: &Lifeline,
+        future: BoxFuture<'static, T>,
+    ) -> Self {
         Self {
             future: Some(future),
             life: life.join(),
-            at,
+            clock,
+            recorder,
             time: Instant::ORIGIN,
             polls: 0,
         }
@@ -46,10 +55,10 @@ impl<T> Future for Watched<T> {
         if self.life.is_cut(context.waker()) {
             self.future = None;
         }
-        if self.at.recorder.is_full() {
+        if self.recorder.is_full() {
             return Poll::Pending;
         }
-        let now = self.at.clock.now();
+        let now = self.clock.now();
         if now != self.time {
             self.time = now;
             self.polls = 0;

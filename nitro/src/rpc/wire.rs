@@ -59,9 +59,10 @@
 //! **Closing.** After GOAWAY the calling side opens no stream, finishes those it has, and closes.
 //! A CALL that crosses GOAWAY on the way is answered by END with "safe to repeat".
 //!
-//! The vectors in `wire/message.rs` show frames byte by byte.
+//! The vectors in `wire/message/tests.rs` show frames byte by byte.
 
 mod client;
+mod data;
 mod driver;
 mod flow;
 mod message;
@@ -78,18 +79,32 @@ pub use server::{ServedConnection, serve};
 /// What one side of a connection accepts, and how long it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a stream that may wait to be taken.
+    /// Bytes of a stream that may wait to be taken, at least 16 KiB.
     pub stream_window: u32,
-    /// Bytes of all streams of a connection that may wait to be taken.
+    /// Bytes of all streams of a connection that may wait to be taken, at least 16 KiB.
     pub connection_window: u32,
     /// Streams at once, at most 65,535.
     pub streams_max: u32,
     /// The longest message, in bytes.
     pub message_bytes_max: u32,
-    /// The unit of all patience: see *Liveness* above.
+    /// The unit of all patience, at least 1 ms: see *Liveness* above.
     pub tick: Duration,
     /// Ticks without a stream after which a connection is closed; `None` keeps it.
     pub idle_ticks: Option<u32>,
+}
+
+impl Limits {
+    /// The nearest limits that a connection can work with: windows of 16 KiB or more, at most
+    /// 65,535 streams, a tick of 1 ms or more.
+    fn sensible(self) -> Self {
+        Self {
+            stream_window: self.stream_window.max(flow::WINDOW_MIN),
+            connection_window: self.connection_window.max(flow::WINDOW_MIN),
+            streams_max: self.streams_max.min(u32::from(u16::MAX)),
+            tick: self.tick.max(Duration::from_millis(1)),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {

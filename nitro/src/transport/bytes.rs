@@ -173,3 +173,6 @@ impl StreamEnd {
             .map_err(Error::from)
     }
 }
+
+#[cfg(test)]
+mod tests;

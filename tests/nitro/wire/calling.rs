@@ -82,11 +82,13 @@ async fn every_prefix_of_a_good_answer_then_a_close_is_told_and_never_taken_for_
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_breaks_the_rules_ends_the_connection_with_a_reason() {
+type Case = (&'static str, Vec<u8>, &'static str);
+
+/// Answers out of order or out of shape.
+fn wrong_answers() -> Vec<Case> {
     let head = "it comes before the head of its stream";
     let unknown = "never opened";
-    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+    vec![
         ("DATA first", frame(DATA, MESSAGE, FIRST, b"x"), head),
         ("success first", frame(END, IS_END, FIRST, &[]), head),
         (
@@ -130,6 +132,12 @@ async fn an_answer_that_breaks_the_rules_ends_the_connection_with_a_reason() {
             unknown,
         ),
         ("the connection's own", frame(END, 0, 0, &[]), unknown),
+    ]
+}
+
+/// Frames that no server has any business to send.
+fn wrong_frames() -> Vec<Case> {
+    vec![
         (
             "a CALL",
             call(MESSAGE, FIRST, "raw/echo", b"x"),
@@ -156,8 +164,12 @@ async fn an_answer_that_breaks_the_rules_ends_the_connection_with_a_reason() {
             frame(CREDIT, 0, 0, &[0xff; 4]),
             "the credit passes 4 GiB",
         ),
-    ];
-    for (what, bytes, reason) in cases {
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_the_rules_ends_the_connection_with_a_reason() {
+    for (what, bytes, reason) in wrong_answers().into_iter().chain(wrong_frames()) {
         let (client, mut peer) = opened().await;
         let answering = async {
             peer.next_of(CALL).await;
@@ -264,6 +276,20 @@ async fn a_caller_that_only_sends_is_under_the_deadline_of_its_call() {
     sent.expect("the caller waits for ever");
     let error = answers.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), Kind::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_cancels_its_call_at_once_though_nobody_reads_the_answer() {
+    let (client, mut peer) = opened().await;
+    let (out, mut answers) = client.bidirectional(&CHAT);
+    out.send(Bytes::from_static(b"one")).await.unwrap();
+    peer.next_of(CALL).await;
+    peer.send(&reply(0, b"")).await;
+    drop(out);
+    let cancelled = host().clock.timeout(second(1), peer.next_of(CANCEL)).await;
+    assert!(cancelled.is_ok(), "the server is left to wait for the rest");
+    let error = answers.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Cancelled);
 }
 
 #[tokio::test(start_paused = true)]

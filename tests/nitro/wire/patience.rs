@@ -291,6 +291,44 @@ async fn a_client_gives_up_a_server_that_has_fallen_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_always_has_more_to_say_leaves_others_their_turn() {
+    let host = host();
+    let flood = [opening(), frame(PING, 0, 0, &[1; 8]).repeat(10_000)].concat();
+    let reading = std::io::Cursor::new(flood);
+    let stream = tokio::io::join(reading, tokio::io::sink());
+    let service = nitro::rpc::Rpc::new(nitro::Router::new());
+    let link = Link::over(Box::new(stream));
+    let (_, driver) =
+        nitro::rpc::wire::serve(&host, link, "peer".to_owned(), service, Limits::default());
+    let mut driver = Box::pin(tokio::task::unconstrained(driver));
+    let mut turns = 0;
+    // Each time that it is polled, the others have been.
+    std::future::poll_fn(|context| {
+        turns += 1;
+        driver.as_mut().poll(context)
+    })
+    .await;
+    assert!(turns > 10_000 / 1_000, "{turns} turns for 10,000 frames");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_make_no_sense_are_brought_to_the_nearest_that_do() {
+    let served = Served::new(Limits {
+        stream_window: 0,
+        connection_window: 1,
+        streams_max: u32::MAX,
+        tick: Duration::ZERO,
+        ..Limits::default()
+    })
+    .await;
+    let clock = host().clock;
+    let sent = Bytes::from(vec![1; 100_000]);
+    let calling = served.client.call(&ECHO, sent.clone());
+    let answer = clock.timeout(second(5), calling).await;
+    assert_eq!(answer.expect("no answer").unwrap(), sent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_thousand_connections_that_open_and_stay_silent_are_all_given_up() {
     let served = Served::new(Limits::default()).await;
     let mut peers = Vec::new();

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::clock::{Death, VirtualClock};
 use super::sockets::Sockets;
 use crate::machine::{Lifeline, Machines, Watched};
-use crate::network::Links;
+use crate::network::{Attached, Attachment, Links};
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
 use crate::system::{Node, NodeParts, Role};
@@ -82,13 +82,20 @@ impl Launch {
             name: Arc::clone(&self.name),
             address: self.address,
         };
+        let at = Attached {
+            links: self.links.clone(),
+            node: self.number,
+            name: Arc::clone(&self.name),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            recorder: self.recorder.clone(),
+        };
         let lifeline = self.life().lifeline.clone();
         let host = self.machines.host(
             &self.name,
             incarnation,
             &lifeline,
             Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::new(sockets),
+            |tasks| Arc::new(Attachment::new(at, Arc::new(sockets), tasks)),
         );
         let node = Node::new(NodeParts {
             name: Arc::clone(&self.name),
@@ -102,12 +109,15 @@ impl Launch {
             recorder: self.recorder.clone(),
             stop: self.life().stop.subscribe(),
         });
-        let at = self
-            .machines
-            .attach(&self.name, Arc::clone(&clock) as Arc<dyn Clock>);
         // The role is called within the caught future: it may panic before its first await.
         let role = Arc::clone(&self.role);
-        let living = Watched::new(at, &lifeline, async move { role(node).await }.boxed());
+        let living = async move { role(node).await }.boxed();
+        let living = Watched::new(
+            Arc::clone(&clock) as _,
+            self.recorder.clone(),
+            &lifeline,
+            living,
+        );
         let error = match AssertUnwindSafe(living).catch_unwind().await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

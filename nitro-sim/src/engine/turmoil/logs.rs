@@ -1,17 +1,15 @@
 //! The nodes' logs: tracing events at INFO and above become events of the trace.
 
-use std::fmt::{Debug, Write};
 use std::sync::Arc;
 
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::engine::logs::{Fields, log_of};
 use crate::record::Recorder;
-use crate::trace::{EventKind, LogLevel};
 
 /// Runs `run` with the nodes' logs going to the recorder, on this thread only.
 pub(super) fn recorded<T>(recorder: &Recorder, run: impl FnOnce() -> T) -> T {
@@ -62,49 +60,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         let (Some(name), Some(elapsed)) = (name, turmoil::sim_elapsed()) else {
             return;
         };
-        let mut fields = Fields::default();
-        event.record(&mut fields);
         let at_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        let kind = EventKind::Log {
-            level: match *metadata.level() {
-                Level::ERROR => LogLevel::Error,
-                Level::WARN => LogLevel::Warn,
-                _ => LogLevel::Info,
-            },
-            target: metadata.target().to_owned(),
-            message: fields.text,
-        };
-        self.0.record(at_us, Some(&name), kind);
-    }
-}
-
-/// The fields of an event or span as text: the message, then `name=value`.
-#[derive(Default)]
-struct Fields {
-    text: String,
-    name: Option<String>,
-}
-
-impl Fields {
-    fn add(&mut self, field: &Field, value: std::fmt::Arguments<'_>) {
-        let space = if self.text.is_empty() { "" } else { " " };
-        let written = match field.name() {
-            "message" => write!(self.text, "{space}{value}"),
-            name => write!(self.text, "{space}{name}={value}"),
-        };
-        written.expect("a text takes what is written to it");
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field, format_args!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "name" {
-            self.name = Some(value.to_owned());
-        }
-        self.add(field, format_args!("{value}"));
+        self.0.record(at_us, Some(&name), log_of(event));
     }
 }

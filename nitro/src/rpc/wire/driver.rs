@@ -58,6 +58,8 @@ pub(super) struct Driver<R> {
     phase: Phase,
     timer: Box<dyn Timer>,
     ticks: Ticks,
+    /// There may be more to read, after other tasks have had their turn.
+    is_yielding: bool,
 }
 
 /// What has been seen since when, in ticks; nothing here reads a clock.
@@ -94,6 +96,7 @@ impl<R: Role> Driver<R> {
             phase: Phase::Opening,
             timer,
             ticks: Ticks::default(),
+            is_yielding: false,
         }
     }
 
@@ -123,7 +126,7 @@ impl<R: Role> Driver<R> {
         let mut frames = 0;
         loop {
             if frames == FRAMES_A_TURN {
-                context.waker().wake_by_ref();
+                self.is_yielding = true;
                 return Ok(false);
             }
             if !self.link.is_flushed() && self.shared.lock().outbox.len() > HIGH_WATER {
@@ -215,8 +218,7 @@ impl<R: Role> Driver<R> {
         let has_read = self.read(context)?;
         let has_written = self.write(context)?;
         self.poll_tick(context)?;
-        let state = self.shared.lock();
-        if state.is_draining && state.open_streams() == 0 && R::CLOSES_WHEN_DRAINED {
+        if self.shared.lock().is_drained() && R::CLOSES_WHEN_DRAINED {
             return Err(Error::unavailable("the connection is no longer needed"));
         }
         Ok(has_read || has_written)
@@ -328,6 +330,10 @@ impl<R: Role + Unpin> Future for Driver<R> {
                 return this.poll_closing(context).map(|()| reason);
             }
             match this.turn(context) {
+                Ok(_) if std::mem::take(&mut this.is_yielding) => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Ok(true) => {}
                 Ok(false) => {
                     if this.shared.lock().sleep_driver(context.waker()) || !this.link.is_flushed() {

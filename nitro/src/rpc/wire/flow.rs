@@ -214,9 +214,18 @@ impl Inbound {
 pub(super) struct Outbound {
     pub(super) credit: u32,
     pub(super) writer: Option<Waker>,
+    /// The other side has been told that this call is given up.
+    pub(super) is_cancelled: bool,
 }
 
 impl Outbound {
+    /// Makes it as new.
+    pub(super) fn reset(&mut self) {
+        self.wake();
+        self.credit = 0;
+        self.is_cancelled = false;
+    }
+
     pub(super) fn wake(&mut self) {
         if let Some(writer) = self.writer.take() {
             writer.wake();

@@ -106,6 +106,7 @@ pub(super) fn malformed(frame: &str, what: &str) -> Error {
 }
 
 /// How a CALL names its method.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum MethodName<'a> {
     Known(u16),
     New {
@@ -116,6 +117,7 @@ pub(super) enum MethodName<'a> {
 }
 
 /// A CALL, borrowed from where it is written from or read to.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct CallHead<'a> {
     pub(super) method: MethodName<'a>,
     pub(super) remaining_us: Option<u64>,
@@ -279,7 +281,9 @@ pub(super) fn write_status(outbox: &mut Outbox, kind: u8, stream: u32, error: Op
         let mut room = STATUS_BYTES_MAX;
         write_text(payload, error.message(), &mut room);
         for detail in error.details() {
-            if detail.name.len() + detail.value.len() <= room {
+            let lengths = 4;
+            if lengths + detail.name.len() + detail.value.len() <= room {
+                room -= lengths;
                 write_text(payload, &detail.name, &mut room);
                 write_text(payload, &detail.value, &mut room);
             }
@@ -375,3 +379,6 @@ impl<'a, 'n> Reader<'a, 'n> {
         self.text(length)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,24 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
-
-use ::bytes::{Buf, Bytes};
+use std::task::Waker;
 
 use super::Limits;
-use super::flow::{DATA_COST, WINDOW_MIN, Window, cost};
-use super::message::{self, CANCEL, DATA, END, FLAG_END, FLAG_MESSAGE, GOAWAY, Settings, header};
+use super::flow::{WINDOW_MIN, Window};
+use super::message::{self, CANCEL, END, GOAWAY, Settings, header};
 use super::streams::{Lookup, Side, Stream, Streams};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::metadata::Metadata;
 use crate::name::Name;
-use crate::transport::{FRAME_BYTES_MAX, Outbox, Payload};
+use crate::transport::Outbox;
 
 /// Bytes in the outbox past which senders wait and a server reads no more calls.
 pub(super) const HIGH_WATER: usize = 512 * 1024;
-/// A fragment shorter than this is sent only if it is the rest of its message.
-const FRAGMENT_BYTES_MIN: usize = 4 * 1024;
 
 /// The state of one connection, behind one lock that is never held across a wait.
 pub(super) struct Shared {
@@ -37,6 +33,7 @@ impl Shared {
         side: Side,
         peer: String,
     ) -> Arc<Self> {
+        let limits = limits.sensible();
         Arc::new(Self {
             state: Mutex::new(State::new(outbox, limits, side)),
             peer,
@@ -47,32 +44,6 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic while the state is held")
     }
-
-    /// Sends one message, in as many fragments as the credit asks for; what is sent is taken off
-    /// `message`. With `is_end`, nothing follows on this stream.
-    pub(super) fn poll_send(
-        &self,
-        id: u32,
-        message: &mut Bytes,
-        is_end: bool,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
-        let mut state = self.lock();
-        loop {
-            match state.send_fragment(id, message, is_end, context) {
-                Ok(Sent::Whole) => return Poll::Ready(Ok(())),
-                Ok(Sent::Part) => {}
-                Ok(Sent::Nothing) => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-enum Sent {
-    Whole,
-    Part,
-    Nothing,
 }
 
 pub(super) struct State {
@@ -89,10 +60,13 @@ pub(super) struct State {
     /// Tasks that wait for the connection rather than for their stream.
     waiting: Vec<Waker>,
     driver: Option<Waker>,
+    /// Something has changed since the driver last looked.
+    is_woken: bool,
     swapped: u64,
-    streams: Streams,
-    credit: u32,
-    window: Window,
+    pub(super) streams: Streams,
+    /// What this side may still send, over all streams.
+    pub(super) credit: u32,
+    pub(super) window: Window,
 }
 
 pub(super) fn call_is_over() -> Error {
@@ -111,6 +85,7 @@ impl State {
             methods: BTreeMap::new(),
             waiting: Vec::new(),
             driver: None,
+            is_woken: false,
             swapped: 0,
             streams: Streams::new(side, limits.stream_window),
             credit: 0,
@@ -122,14 +97,22 @@ impl State {
 
     /// Wakes the driver, unless it is awake already.
     pub(super) fn wake_driver(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            driver.wake();
+        match self.driver.take() {
+            Some(driver) => driver.wake(),
+            None => self.is_woken = true,
         }
+    }
+
+    /// Whether the connection is drained, as the driver asks at the end of each turn: what wakes
+    /// it later is remembered until it sleeps.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.is_woken = false;
+        self.is_draining && self.streams.open_count() == 0
     }
 
     /// Lets the driver sleep, unless there is something to send.
     pub(super) fn sleep_driver(&mut self, waker: &Waker) -> bool {
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() || std::mem::take(&mut self.is_woken) {
             return false;
         }
         self.driver = Some(waker.clone());
@@ -245,7 +228,7 @@ impl State {
     }
 
     /// The same, unless the connection is lost: what is still to be sent has somewhere to go.
-    fn live(&mut self, id: u32) -> Option<&mut Stream> {
+    pub(super) fn live(&mut self, id: u32) -> Option<&mut Stream> {
         if self.closed.is_some() {
             return None;
         }
@@ -265,24 +248,30 @@ impl State {
 
     /// Closes a stream whose caller has given up, telling the other side.
     pub(super) fn give_up(&mut self, id: u32) {
-        let Some(stream) = self.stream(id) else {
-            return;
-        };
-        if !stream.inbound.is_ended_by_peer && self.closed.is_none() {
-            self.outbox.push(header(CANCEL, 0, id), |_| {});
-            self.wake_driver();
-        }
+        self.cancel(id);
         self.release(id);
     }
 
     /// Ends a call because its own body broke off.
     pub(super) fn fail_call(&mut self, id: u32, error: Error) {
-        let Some(stream) = self.stream(id) else {
+        let Some(stream) = self.live(id) else {
             return;
         };
         // Whatever its body was told elsewhere, this call has left.
         stream.inbound.end.get_or_insert(Err(error.seen()));
         stream.inbound.wake();
+        // Now, not when its caller looks: the other side is not to wait for the rest.
+        self.cancel(id);
+    }
+
+    fn cancel(&mut self, id: u32) {
+        if let Some(stream) = self.live(id)
+            && !std::mem::replace(&mut stream.outbound.is_cancelled, true)
+            && !stream.inbound.is_ended_by_peer
+        {
+            self.outbox.push(header(CANCEL, 0, id), |_| {});
+            self.wake_driver();
+        }
     }
 
     /// Ends the calling side's half of a stream.
@@ -318,170 +307,24 @@ impl State {
             self.release(id);
         }
     }
+}
 
-    // --- data ---
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::memory::Machine;
 
-    /// Takes in a DATA frame.
-    pub(super) fn receive(&mut self, id: u32, flags: u8, payload: &Payload<'_>) -> Result<()> {
-        let cost = cost(payload.as_slice().len());
-        self.window.spend(cost)?;
-        let message_bytes_max = self.limits.message_bytes_max;
-        let stream = match self.lookup(id)? {
-            Lookup::Open(stream) => stream,
-            Lookup::Late => {
-                self.free_connection(cost);
-                return Ok(());
-            }
-        };
-        let inbound = &mut stream.inbound;
-        inbound.window.spend(cost)?;
-        inbound.check_more("DATA")?;
-        inbound.check_head("DATA")?;
-        let (is_last, is_end) = (flags & FLAG_MESSAGE != 0, flags & FLAG_END != 0);
-        if inbound.end.is_some() {
-            // It has been broken off at this end: nobody will take what comes.
-            inbound.is_ended_by_peer = is_end;
-            self.free_connection(cost);
-            return Ok(());
-        }
-        let freed = inbound.push_fragment(payload, is_last, message_bytes_max);
-        if let Err(error) = &freed {
-            // The stream is at fault, not the connection: it alone is ended.
-            inbound.end = Some(Err(error.clone()));
-        }
-        if is_end {
-            inbound.finish("DATA", None)?;
-        }
-        inbound.wake();
-        if is_end {
-            stream.outbound.wake();
-        }
-        let freed = freed.unwrap_or(cost);
-        self.free_stream(id, freed);
-        self.free_connection(freed);
-        Ok(())
-    }
-
-    /// Takes in that the other side sends nothing more on a stream.
-    pub(super) fn end(&mut self, id: u32, error: Option<Error>) -> Result<()> {
-        if let Lookup::Open(stream) = self.lookup(id)? {
-            stream.inbound.finish("END", error)?;
-            stream.inbound.wake();
-            stream.outbound.wake();
-        }
-        Ok(())
-    }
-
-    /// Takes the next message of a stream; `None` in `Ready` is its end.
-    pub(super) fn poll_take(
-        &mut self,
-        id: u32,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes>>> {
-        let Some(stream) = self.stream(id) else {
-            return Poll::Ready(Some(Err(call_is_over())));
-        };
-        if let Some((message, cost)) = stream.inbound.take() {
-            self.free_stream(id, cost);
-            self.free_connection(cost);
-            return Poll::Ready(Some(Ok(message)));
-        }
-        match &stream.inbound.end {
-            Some(Ok(())) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
-            None => {
-                stream.inbound.reader = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    fn free_stream(&mut self, id: u32, cost: u32) {
-        let Some(stream) = self.live(id) else {
-            return;
-        };
-        if stream.inbound.end.is_none()
-            && let Some(bytes) = stream.inbound.window.free(cost)
-        {
-            message::write_credit(&mut self.outbox, id, bytes);
-            self.wake_driver();
-        }
-    }
-
-    pub(super) fn free_connection(&mut self, cost: u32) {
-        if let Some(bytes) = self.window.free(cost)
-            && self.closed.is_none()
-        {
-            message::write_credit(&mut self.outbox, 0, bytes);
-            self.wake_driver();
-        }
-    }
-
-    /// Takes in a CREDIT frame.
-    pub(super) fn add_credit(&mut self, id: u32, bytes: u32) -> Result<()> {
-        let overflow = || message::malformed("CREDIT", "the credit passes 4 GiB");
-        if id == 0 {
-            self.credit = self.credit.checked_add(bytes).ok_or_else(overflow)?;
-            self.wake_waiting();
-        } else if let Lookup::Open(stream) = self.lookup(id)? {
-            let outbound = &mut stream.outbound;
-            outbound.credit = outbound.credit.checked_add(bytes).ok_or_else(overflow)?;
-            outbound.wake();
-        }
-        Ok(())
-    }
-
-    fn send_fragment(
-        &mut self,
-        id: u32,
-        message: &mut Bytes,
-        is_end: bool,
-        context: &mut Context<'_>,
-    ) -> Result<Sent> {
-        if let Some(error) = &self.closed {
-            return Err(error.clone());
-        }
-        let is_calling = self.streams.side() == Side::Calling;
-        let connection_room = self.credit.saturating_sub(DATA_COST) as usize;
-        let must_wait = self.credit < DATA_COST || self.outbox.len() > HIGH_WATER;
-        let limit = self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize;
-        let stream = self.stream(id).ok_or_else(call_is_over)?;
-        if is_calling && stream.inbound.end.is_some() {
-            // The answer is whole, or there is none: no credit will come for a body any more.
-            return Err(call_is_over());
-        }
-        if message.len() > limit {
-            return Err(Error::resource_exhausted(format!(
-                "a message of {} bytes: the other side takes at most {limit}",
-                message.len()
-            )));
-        }
-        let wanted = message.len().min(FRAME_BYTES_MAX);
-        let least = wanted.min(FRAGMENT_BYTES_MIN);
-        let outbound = &mut stream.outbound;
-        let stream_room = outbound.credit.saturating_sub(DATA_COST) as usize;
-        if stream_room < least || outbound.credit < DATA_COST {
-            outbound.writer = Some(context.waker().clone());
-            return Ok(Sent::Nothing);
-        }
-        if connection_room < least || must_wait {
-            self.wait(context.waker());
-            return Ok(Sent::Nothing);
-        }
-        let length = wanted.min(stream_room).min(connection_room);
-        let spent = cost(length);
-        outbound.credit -= spent;
-        self.credit -= spent;
-        let is_whole = length == message.len();
-        let flags = match (is_whole, is_end) {
-            (false, _) => 0,
-            (true, false) => FLAG_MESSAGE,
-            (true, true) => FLAG_MESSAGE | FLAG_END,
-        };
-        let fragment = message.slice(..length);
-        message.advance(length);
-        self.outbox.push_bytes(header(DATA, flags, id), fragment);
-        self.wake_driver();
-        Ok(if is_whole { Sent::Whole } else { Sent::Part })
+    #[test]
+    fn a_wake_up_between_the_last_look_and_the_sleep_is_not_lost() {
+        let host = Machine::new().host("here");
+        let outbox = Outbox::Bytes(::bytes::BytesMut::new());
+        let limits = Limits::default();
+        let shared = Shared::new(&host, outbox, limits, Side::Calling, String::new());
+        let mut state = shared.lock();
+        assert!(!state.is_drained());
+        state.wake_driver();
+        assert!(!state.sleep_driver(Waker::noop()), "it has to look again");
+        assert!(!state.is_drained());
+        assert!(state.sleep_driver(Waker::noop()));
     }
 }

@@ -164,7 +164,7 @@ impl Streams {
         let stream = self.get(id)?;
         let held = stream.inbound.held();
         stream.inbound.reset();
-        stream.outbound.wake();
+        stream.outbound.reset();
         stream.task = None;
         let (index, _) = split(id);
         self.slots[index].is_open = false;

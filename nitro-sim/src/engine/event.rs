@@ -1,0 +1,148 @@
+//! The event engine: unmodified tokio on a virtual clock, one runtime a node, event by event.
+//!
+//! A node's runtime has its drivers enabled and its clock runs; but what it asks of the operating
+//! system is answered by the run ([`shim`]): the time, randomness, and how long to wait. A runtime
+//! with nothing to do says by that until when ([`turn`]), and the cluster ([`cluster`]) sets the
+//! time to whatever comes first and enters just that node. Nothing ticks: idle time is free.
+//!
+//! Each run has a process of its own ([`process`]), forked, and a fresh thread in it, so that what
+//! a run leaves behind in statics and thread-locals reaches no other. What leaves the simulation
+//! ends the run with its name ([`escape`]).
+
+mod clock;
+mod cluster;
+mod escape;
+mod faults;
+mod life;
+mod logs;
+mod net;
+mod outcome;
+mod process;
+mod shim;
+mod turn;
+mod watch;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nitro::host::Clock;
+use nitro::host::tasks::panic_message;
+use nitro::host::tokio::MachineClock;
+use nitro::time::Instant;
+
+use super::{Ended, Engine, Outcome, WALL_MAX};
+use crate::draw::Draw;
+use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::record::Recorder;
+use crate::system::System;
+use crate::trace::Trace;
+use cluster::Cluster;
+use escape::Escape;
+use process::Limits;
+use watch::Page;
+
+/// The longest a turn of a node may take of this machine's time. A turn is short work; even one on
+/// a busy machine takes milliseconds.
+pub const TURN_WALL_MAX: Duration = Duration::from_secs(20);
+
+/// The event engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event;
+
+impl Engine for Event {
+    fn name(&self) -> &'static str {
+        "event"
+    }
+
+    fn supports(&self, _fault: &Fault) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn run(&self, plan: &Plan, system: &System) -> Outcome {
+        let wall = MachineClock::new();
+        let empty = Trace::new(plan.digest(), self.name());
+        let limits = Limits {
+            wall_max: WALL_MAX,
+            turn_max: TURN_WALL_MAX,
+        };
+        let started = empty.clone();
+        let work = |page, out| live(plan, system, started, page, out);
+        let finished = process::in_child(limits, work);
+        let wall = wall.now().since(Instant::ORIGIN);
+        match finished {
+            Ok(finished) => outcome::of(&finished, plan, empty, wall),
+            Err(error) => Outcome {
+                trace: empty,
+                ended: Ended::Panicked {
+                    at_us: 0,
+                    message: format!("the run has no process of its own: {error}"),
+                },
+                wall,
+            },
+        }
+    }
+}
+
+type OnEscape = Box<dyn FnOnce(Escape)>;
+
+thread_local! {
+    /// What ends the run that is on this thread, after an escape.
+    static ON_ESCAPE: RefCell<Option<OnEscape>> = const { RefCell::new(None) };
+}
+
+/// Runs a plan on this thread, which is nobody else's, and writes what comes of it.
+fn live(plan: &Plan, system: &System, trace: Trace, page: &'static Page, out: File) {
+    process::raise_open_files();
+    let time_us = Arc::new(AtomicU64::new(0));
+    let recorder = Recorder::new(trace).with_time(Arc::clone(&time_us));
+    let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
+    let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
+    if let Ok(out) = out.try_clone() {
+        let (recorder, names, time_us) = (recorder.clone(), names.clone(), Arc::clone(&time_us));
+        let on_escape = Box::new(move |escape: Escape| {
+            let at_us = time_us.load(Ordering::Relaxed);
+            let node = watch::node().map_or_else(String::new, |node| names[node].to_string());
+            let trace = recorder.finish(at_us, ids.iter().map(String::as_str));
+            let what = escape.to_string();
+            let ended = Ended::Escaped { at_us, node, what };
+            // Nobody is left to hear of an error: the reader has gone.
+            let _ = outcome::write(out, &ended, &trace);
+        });
+        ON_ESCAPE.set(Some(on_escape));
+    }
+    let random = Draw::new(plan.seed, "process").whole(0, u64::MAX);
+    shim::begin(clock::NodeClock::default().view(0, random), escaped);
+    let ran = logs::recorded(&recorder, names, || {
+        catch_unwind(AssertUnwindSafe(|| {
+            let mut cluster = Cluster::new(plan, system, recorder.clone(), time_us.clone(), page);
+            let ended = cluster.run();
+            (ended, cluster.finish())
+        }))
+    });
+    shim::end();
+    let (ended, trace) = ran.unwrap_or_else(|panic| {
+        let at_us = time_us.load(Ordering::Relaxed);
+        let message = panic_message(&*panic);
+        let ids = plan.fault_ids();
+        let trace = recorder.finish(at_us, ids.into_iter());
+        (Ended::Panicked { at_us, message }, trace)
+    });
+    // Nobody is left to hear of an error: the reader has gone.
+    let _ = outcome::write(out, &ended, &trace);
+}
+
+/// Ends the run, and its process with it: node code that has left the simulation must not go on.
+fn escaped(escape: Escape) -> ! {
+    if let Some(end) = ON_ESCAPE.take() {
+        end(escape);
+    }
+    process::leave(0)
+}
+
+#[cfg(test)]
+mod tests;

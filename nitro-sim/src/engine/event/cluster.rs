@@ -1,0 +1,372 @@
+//! The nodes of a run and what is done to them, event by event: time is what the next one says.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nitro::host::entropy::Sequence;
+use nitro::time::Instant;
+
+use super::clock::NodeClock;
+use super::life::{self, Life, Part};
+use super::net::{Net, NetSettings};
+use super::turn::{Machine, Ran};
+use super::watch::{self, Page};
+use crate::draw::Draw;
+use crate::engine::Ended;
+use crate::operation::TOLERANCE;
+use crate::plan::Plan;
+use crate::record::Recorder;
+use crate::system::System;
+use crate::trace::{EventKind, OperationOutcome, Trace};
+
+/// How long the run goes on after its planned end, so that an operation that is late by more than
+/// the tolerance is seen to be.
+const AFTERMATH: Duration = TOLERANCE.saturating_add(Duration::from_millis(5));
+
+/// How many turns nodes may take at one time. Each is a message or a timer, so it is far more
+/// than any moment holds, unless nodes answer one another over links without latency.
+const TURNS_AT_ONE_TIME_MAX: u64 = 1_000_000;
+
+/// How long a turn takes on a node that was slowed down, times its factor.
+pub(super) const TURN_COST: Duration = Duration::from_micros(100);
+
+/// A cluster on the event engine.
+pub(super) struct Cluster<'p> {
+    pub(super) plan: &'p Plan,
+    pub(super) nodes: Vec<Seat>,
+    pub(super) net: Net,
+    pub(super) recorder: Recorder,
+    pub(super) now: u64,
+    pub(super) next_fault: usize,
+    /// Which node is to be entered when. The number in the middle parts those of one time.
+    ready: BTreeSet<(u64, u32, usize)>,
+    ties: Sequence,
+    time_us: Arc<AtomicU64>,
+    page: &'static Page,
+    turns_now: u64,
+}
+
+/// A node, running or not.
+pub(super) struct Seat {
+    pub(super) part: Part,
+    pub(super) clock: NodeClock,
+    pub(super) running: Option<(Machine, Life)>,
+    /// Where it stands among those that are ready.
+    entry: Option<(u64, u32)>,
+    /// The faults that pause it.
+    pub(super) pauses: Vec<String>,
+    /// The faults that slow it down, and how many times.
+    pub(super) slows: Vec<(String, f64)>,
+    /// The faults of its clocks, which are touched when it looks at them.
+    pub(super) clock_faults: Vec<(String, bool)>,
+    /// Until when it is busy with what it was last given, where it is slow.
+    busy_until: u64,
+}
+
+impl<'p> Cluster<'p> {
+    /// The cluster of a plan, with its nodes started.
+    pub(super) fn new(
+        plan: &'p Plan,
+        system: &System,
+        recorder: Recorder,
+        time_us: Arc<AtomicU64>,
+        page: &'static Page,
+    ) -> Self {
+        let settings = NetSettings {
+            latency_us: plan.network.latency_us,
+            loss: plan.network.loss,
+        };
+        let addresses = life::addresses(plan);
+        let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
+        let seat = |part| Seat {
+            part,
+            clock: NodeClock::default(),
+            running: None,
+            entry: None,
+            pauses: Vec::new(),
+            slows: Vec::new(),
+            clock_faults: Vec::new(),
+            busy_until: 0,
+        };
+        let parts = life::parts(plan, system, &recorder);
+        let mut cluster = Self {
+            plan,
+            nodes: parts.into_iter().map(seat).collect(),
+            net,
+            recorder,
+            now: 0,
+            next_fault: 0,
+            ready: BTreeSet::new(),
+            ties: Sequence::from_seed(Draw::new(plan.seed, "ties").whole(0, u64::MAX)),
+            time_us,
+            page,
+            turns_now: 0,
+        };
+        for node in 0..cluster.nodes.len() {
+            cluster.start(node);
+        }
+        cluster
+    }
+
+    /// Goes on until the planned end: how it ended.
+    pub(super) fn run(&mut self) -> Ended {
+        let end = Duration::from_millis(self.plan.duration_ms) + AFTERMATH;
+        let end = u64::try_from(end.as_nanos()).unwrap_or(u64::MAX);
+        loop {
+            let fault = self.plan.faults.get(self.next_fault);
+            let fault_at = fault.map(|fault| fault.at_ms * 1_000_000);
+            let event = self.next_event();
+            let event_at = event.map(|(at, _)| at);
+            if event_at.is_none() && fault_at.is_none() && !self.recorder.open().is_empty() {
+                return self.deadlocked();
+            }
+            // Faults come first, so that a moment has one state of the network.
+            if let Some(at) = fault_at.filter(|at| event_at.is_none_or(|event| *at <= event)) {
+                if at > end {
+                    break;
+                }
+                self.advance(at);
+                self.apply_next_fault();
+                continue;
+            }
+            let Some((at, node)) = event.filter(|(at, _)| *at <= end) else {
+                break;
+            };
+            self.advance(at);
+            if let Some(ended) = self.visit(node) {
+                return ended;
+            }
+        }
+        self.advance(end);
+        Ended::Finished
+    }
+
+    /// The earliest of what nodes wait for and what the network brings them.
+    fn next_event(&self) -> Option<(u64, usize)> {
+        let own = self.ready.first().map(|(at, _, node)| (*at, *node));
+        let brought = self.net.next_due();
+        let brought = brought.map(|(at, node)| (at.as_nanos().max(self.now), node));
+        match (own, brought) {
+            (Some(own), Some(brought)) if own.0 == brought.0 => {
+                let coin = self.ties.below(2) == 0;
+                Some(if coin { own } else { brought })
+            }
+            (Some(own), Some(brought)) => Some(own.min(brought)),
+            (own, brought) => own.or(brought),
+        }
+    }
+
+    fn advance(&mut self, at: u64) {
+        if at > self.now {
+            self.turns_now = 0;
+            self.now = at;
+            self.time_us.store(at / 1000, Ordering::Relaxed);
+            self.net.set_now(Instant::from_nanos(at));
+        }
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.now / 1000
+    }
+
+    /// Lets a node do what is due, if it can: how the run ended, if it did.
+    fn visit(&mut self, node: usize) -> Option<Ended> {
+        let now = self.now;
+        let seat = &mut self.nodes[node];
+        if seat.running.is_none() || !seat.pauses.is_empty() {
+            for fault in &seat.pauses {
+                self.recorder.touch(fault);
+            }
+            // The machine takes in what comes, though nothing of the node runs.
+            self.net.deliver(node, Instant::from_nanos(now));
+            self.unschedule(node);
+            return None;
+        }
+        if let Some(free) = seat.slowed(now, &self.recorder) {
+            self.net.deliver(node, Instant::from_nanos(now));
+            self.schedule(node, Some(free));
+            return None;
+        }
+        self.turns_now += 1;
+        if self.turns_now > TURNS_AT_ONE_TIME_MAX {
+            return Some(self.spinning(node));
+        }
+        let net = self.net.clone();
+        self.enter(node, || net.deliver(node, Instant::from_nanos(now)));
+        let at_us = self.now_us();
+        self.recorder.is_full().then_some(Ended::TooMuch { at_us })
+    }
+
+    /// Enters a node, with `arrive` first among its tasks.
+    pub(super) fn enter(&mut self, node: usize, arrive: impl FnOnce()) {
+        let now = self.now;
+        let seat = &mut self.nodes[node];
+        let Some((machine, life)) = &mut seat.running else {
+            return;
+        };
+        let view = seat.clock.view(now, machine.random());
+        self.page.enter(node, now / 1000);
+        let Ran { wakes, turned } = machine.turn(view, arrive);
+        for (fault, is_of_wall) in &seat.clock_faults {
+            let has_read = match is_of_wall {
+                true => turned.has_read_wall,
+                false => turned.has_read_monotonic,
+            };
+            if has_read {
+                self.recorder.touch(fault);
+            }
+        }
+        if life.is_over.load(Ordering::Relaxed) {
+            // The process has ended: its sockets close, and its machine answers that nobody
+            // listens.
+            self.net.stop(node);
+            self.drop_machine(node);
+            return;
+        }
+        let wakes = wakes.map(|local| seat.clock.wakes(local).max(now + 1));
+        self.schedule(node, wakes);
+    }
+
+    /// Has a node entered at a time, and not before; none for when something comes.
+    pub(super) fn schedule(&mut self, node: usize, at: Option<u64>) {
+        self.unschedule(node);
+        if let Some(at) = at {
+            let tie = (self.ties.next_u64() >> 32) as u32;
+            self.ready.insert((at, tie, node));
+            self.nodes[node].entry = Some((at, tie));
+        }
+    }
+
+    fn unschedule(&mut self, node: usize) {
+        if let Some((at, tie)) = self.nodes[node].entry.take() {
+            self.ready.remove(&(at, tie, node));
+        }
+    }
+
+    /// Lets a node look at what a fault has changed. A paused or busy one does so later.
+    pub(super) fn look(&mut self, node: usize) {
+        let seat = &self.nodes[node];
+        if seat.pauses.is_empty() && seat.busy_until == 0 {
+            self.enter(node, || ());
+        }
+    }
+
+    /// Starts a node that does not run.
+    pub(super) fn start(&mut self, node: usize) {
+        if self.net.is_up(node) {
+            return;
+        }
+        let incarnation = self.net.start(node);
+        let seat = &mut self.nodes[node];
+        let name = Arc::clone(&seat.part.name);
+        self.recorder.unsilence(&name);
+        let kind = EventKind::NodeStarted { incarnation };
+        self.recorder.record(self.now / 1000, Some(&name), kind);
+        let purpose = format!("process/{name}/{incarnation}");
+        let random = Draw::new(self.plan.seed, &purpose).whole(0, u64::MAX);
+        let view = seat.clock.view(self.now, random);
+        let machine = Machine::new(view).expect("a runtime is made of a few file descriptors");
+        let (life, live) = seat.part.begin(&self.net, incarnation);
+        seat.running = Some((machine, life));
+        seat.busy_until = 0;
+        self.enter(node, || spawn(live));
+    }
+
+    /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
+    /// that nothing that is done while it is dropped is seen.
+    pub(super) fn crash(&mut self, node: usize, fault: &str) {
+        if !self.net.is_up(node) {
+            return;
+        }
+        let name = Arc::clone(&self.nodes[node].part.name);
+        let at_us = self.now_us();
+        self.recorder
+            .record(at_us, Some(&name), EventKind::NodeCrashed);
+        self.recorder.silence(at_us, &name);
+        self.recorder.touch(fault);
+        self.net.crash(node, fault);
+        self.drop_machine(node);
+    }
+
+    fn drop_machine(&mut self, node: usize) {
+        self.unschedule(node);
+        watch::leave();
+        let now = self.now;
+        let seat = &mut self.nodes[node];
+        if let Some((machine, _)) = seat.running.take() {
+            let view = seat.clock.view(now, machine.random());
+            machine.end(view);
+        }
+    }
+
+    /// Ends the run: its trace.
+    pub(super) fn finish(mut self) -> Trace {
+        let at_us = self.now_us();
+        for operation in &self.plan.operations {
+            if !self.recorder.is_settled(operation.id) {
+                let kind = EventKind::Outcome {
+                    operation: operation.id,
+                    outcome: OperationOutcome::Skipped,
+                };
+                self.recorder.unsilence(&operation.node);
+                self.recorder.record(at_us, Some(&operation.node), kind);
+            }
+        }
+        let ids = self.plan.fault_ids();
+        let trace = self.recorder.finish(at_us, ids.into_iter());
+        // What the nodes do while they are dropped is after the end.
+        for node in 0..self.nodes.len() {
+            self.drop_machine(node);
+        }
+        trace
+    }
+
+    fn deadlocked(&self) -> Ended {
+        let waiting = self.recorder.open().into_iter();
+        let waiting = waiting.map(|(operation, node)| format!("{node} for operation {operation}"));
+        Ended::Deadlocked {
+            at_us: self.now_us(),
+            waiting: waiting.collect(),
+        }
+    }
+
+    fn spinning(&self, node: usize) -> Ended {
+        Ended::Spun {
+            at_us: self.now_us(),
+            node: self.nodes[node].part.name.to_string(),
+            turns: self.turns_now,
+        }
+    }
+}
+
+impl Seat {
+    /// When a slow node gets round to what has come for it; none where it may go on now.
+    fn slowed(&mut self, now: u64, recorder: &Recorder) -> Option<u64> {
+        if self.slows.is_empty() {
+            return None;
+        }
+        if self.busy_until != 0 && now >= self.busy_until {
+            self.busy_until = 0;
+            return None;
+        }
+        if self.busy_until == 0 {
+            let factor: f64 = self.slows.iter().map(|(_, factor)| factor).product();
+            let cost = TURN_COST.mul_f64(factor);
+            self.busy_until = now + u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX / 2);
+            for (fault, _) in &self.slows {
+                recorder.touch(fault);
+            }
+        }
+        Some(self.busy_until)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the role is the first task of its runtime, before there is a host"
+)]
+fn spawn(live: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(live));
+}

@@ -1,0 +1,60 @@
+//! Where a run is: for its logs, for an escape, and for the process that waits for it.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+thread_local! {
+    static NODE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The node whose turn it is on this thread, by its number.
+pub(super) fn node() -> Option<usize> {
+    NODE.get()
+}
+
+/// Nothing that comes now is of a node.
+pub(super) fn leave() {
+    NODE.set(None);
+}
+
+/// Where a run is, in memory that both processes see.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// How many turns nodes have taken.
+    turns: AtomicU64,
+    /// The node that took the last, by its number.
+    node: AtomicU64,
+    /// When, in virtual microseconds.
+    at_us: AtomicU64,
+}
+
+/// What a page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// How many turns nodes have taken.
+    pub(super) turns: u64,
+    /// The node that took the last, by its number.
+    pub(super) node: usize,
+    /// When, in virtual microseconds.
+    pub(super) at_us: u64,
+}
+
+impl Page {
+    /// A node's turn begins.
+    pub(super) fn enter(&self, node: usize, at_us: u64) {
+        NODE.set(Some(node));
+        self.node.store(node as u64, Ordering::Relaxed);
+        self.at_us.store(at_us, Ordering::Relaxed);
+        let turns = self.turns.load(Ordering::Relaxed) + 1;
+        self.turns.store(turns, Ordering::Relaxed);
+    }
+
+    /// Where the run is.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            turns: self.turns.load(Ordering::Relaxed),
+            node: self.node.load(Ordering::Relaxed) as usize,
+            at_us: self.at_us.load(Ordering::Relaxed),
+        }
+    }
+}

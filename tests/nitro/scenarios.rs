@@ -1,0 +1,51 @@
+//! Every scenario file passes.
+
+use std::path::Path;
+
+fn passes(name: &str) {
+    let file = format!("scenarios/{name}.toml");
+    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems());
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        $(
+            #[test]
+            fn $name() {
+                passes(stringify!($name));
+            }
+        )*
+    };
+}
+
+scenarios! {
+    counter_crash,
+    counter_partition,
+    echo_crash,
+    echo_hold_loss,
+    echo_one_way,
+    echo_partition,
+    greeter_crash,
+    greeter_one_way,
+    greeter_partition,
+    greeter_registry_lost,
+    greeter_rolling,
+    greeter_slow_node,
+}
+
+#[test]
+fn no_scenario_is_left_out() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            assert!(NAMES.contains(&&*name), "{name} is not run by any test");
+        }
+    }
+}
