@@ -119,13 +119,6 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-impl<T> Receiver<T> {
-    /// Whether the side that sets has gone.
-    pub fn is_closed(&self) -> bool {
-        self.shared.lock().is_closed
-    }
-}
-
 impl<T: Clone> Receiver<T> {
     /// The value as it is.
     pub fn get(&self) -> T {
