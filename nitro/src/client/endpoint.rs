@@ -11,7 +11,8 @@ use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::entropy::Sequence;
-use crate::rpc::wire::{Connection, Limits};
+use crate::rpc::Request;
+use crate::rpc::wire::{Calls, Connection, Limits};
 use crate::time::Instant;
 use crate::transport::Transport;
 
@@ -89,6 +90,19 @@ impl Endpoint {
 
     fn down_until(&self, until: Instant) {
         self.down_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Begins a call, or gives it back where there is no connection that takes it.
+    pub(super) fn try_call(&self, request: Request) -> Result<Calls, Request> {
+        match self.connection.load().as_ref() {
+            Some(connection) => connection.try_call(request),
+            None => Err(request),
+        }
+    }
+
+    /// The host that calls from here.
+    pub(super) fn host(&self) -> &Host {
+        &self.dialer.host
     }
 
     /// The connection, if there is one that takes calls.
