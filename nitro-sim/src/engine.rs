@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::system::{System, Systems};
-use crate::trace::Trace;
+use crate::trace::{Difference, Trace};
 pub use ended::Ended;
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
@@ -39,6 +39,11 @@ pub trait Engine {
 
     /// Runs a plan whose every fault it supports.
     fn run(&self, plan: &Plan, system: &System) -> Outcome;
+
+    /// Runs a plan again: where the run parts from the first; none when it does not.
+    fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
+        first.first_difference(&self.run(plan, system).trace)
+    }
 }
 
 /// What came of a run.
