@@ -3,6 +3,7 @@
 pub mod disk;
 mod lifeline;
 mod watch;
+mod yields;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -17,23 +18,25 @@ use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 use crate::draw::Draw;
 use crate::fault::Fault;
 use crate::record::Recorder;
-use crate::scenario::CAPACITY_BYTES;
+use crate::scenario::{CAPACITY_BYTES, Yields};
 use crate::trace::EventKind;
 use disk::SimulatedDisk;
 pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
+use yields::{Chance, Yielding};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
 #[derive(Debug)]
 pub struct Machines {
     seed: u64,
+    yields: Yields,
     recorder: Recorder,
     disks: BTreeMap<Arc<str>, SimulatedDisk>,
 }
 
 impl Machines {
     /// Machines with empty disks.
-    pub fn new(seed: u64, names: &[Arc<str>], recorder: Recorder) -> Self {
+    pub fn new(seed: u64, names: &[Arc<str>], yields: Yields, recorder: Recorder) -> Self {
         let disk = |name: &Arc<str>| {
             let disk = SimulatedDisk::new(seed, name, CAPACITY_BYTES, recorder.clone());
             (Arc::clone(name), disk)
@@ -41,6 +44,7 @@ impl Machines {
         let disks = names.iter().map(disk).collect();
         Self {
             seed,
+            yields,
             recorder,
             disks,
         }
@@ -84,7 +88,9 @@ impl Machines {
         clock: Arc<dyn Clock>,
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
+        let draw = Draw::new(self.seed, &format!("yields/{name}/{incarnation}"));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
+            chance: Chance::new(self.yields, draw),
             name: Arc::clone(name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
@@ -114,6 +120,7 @@ impl Entropy for SeededEntropy {
 
 /// Tasks of the node's own runtime, whose panics are recorded.
 struct WatchedTasks {
+    chance: Chance,
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
@@ -125,6 +132,8 @@ impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         let node = Arc::clone(&self.name);
+        let chance = self.chance.clone();
+        let future = Box::pin(Yielding { future, chance });
         let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {

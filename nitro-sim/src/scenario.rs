@@ -109,6 +109,8 @@ pub struct Scenario {
     pub nodes: Vec<(String, u32)>,
     /// The network while nothing is wrong with it.
     pub network: Network,
+    /// How the order of a node's tasks is explored.
+    pub schedule: Schedule,
     /// What the system is told.
     pub parameters: BTreeMap<String, Choice>,
     /// What is asked of the system.
@@ -176,6 +178,51 @@ impl Network {
             mtu_bytes: None,
             bytes_per_second: None,
             links: Vec::new(),
+        }
+    }
+}
+
+/// How the order of a node's tasks is explored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// How often a task lets the others go first where it need not.
+    pub yields: Yields,
+}
+
+/// How often a task lets the others go first where it need not, as the seed says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Yields {
+    /// Never: every seed has the same order.
+    Off,
+    /// Now and then.
+    #[default]
+    Default,
+    /// Often.
+    Aggressive,
+}
+
+impl Yields {
+    /// All of them, as a scenario file writes them.
+    pub const NAMES: [&'static str; 3] = ["off", "default", "aggressive"];
+
+    /// The one of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "off" => Some(Yields::Off),
+            "default" => Some(Yields::Default),
+            "aggressive" => Some(Yields::Aggressive),
+            _ => None,
+        }
+    }
+
+    /// How probable it is that a task yields when it could go on.
+    pub const fn probability(self) -> f64 {
+        match self {
+            Yields::Off => 0.0,
+            Yields::Default => 0.05,
+            Yields::Aggressive => 0.4,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn passes(name: &str) {
     let file = format!("scenarios/{name}.toml");
-    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems());
+    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems);
 }
 
 macro_rules! scenarios {
@@ -40,7 +40,7 @@ scenarios! {
 fn what_was_found_once_stays_mended() {
     for seed in 1..=4 {
         let file = "scenarios/found/counter_name_lost.toml";
-        nitro_sim::assert_passes(file, seed, nitro_sim::builtin::systems());
+        nitro_sim::assert_passes(file, seed, nitro_sim::builtin::systems);
     }
 }
 

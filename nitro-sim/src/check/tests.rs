@@ -49,6 +49,7 @@ fn plan() -> Plan {
         faults: vec![crash(3_000, Phase::Begin), crash(4_000, Phase::End)],
         operations: vec![operation(1, 1_000), operation(2, 8_000)],
         network: Network::new(Latency::Constant { us: 1000 }),
+        schedule: Default::default(),
         parameters: Default::default(),
         checks: Checks {
             converged_within_ms: Some(1_000),

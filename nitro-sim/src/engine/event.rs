@@ -16,7 +16,7 @@ mod escape;
 mod faults;
 mod life;
 mod logs;
-mod net;
+pub mod net;
 mod outcome;
 mod process;
 mod shim;

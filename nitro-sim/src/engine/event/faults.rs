@@ -28,6 +28,7 @@ impl Cluster<'_> {
         self.recorder.record(self.now_us(), None, kind);
         let name = planned.fault.node();
         let node = name.and_then(|name| self.nodes.iter().position(|n| *n.part.name == *name));
+        let node = node.filter(|_| !matches!(planned.fault, Fault::StaleName { .. }));
         match (&planned.fault, node) {
             (Fault::Heal, _) => self.touch_if(id, self.net.heal()),
             (Fault::Release, _) => self.touch_if(id, self.net.release()),
@@ -93,6 +94,7 @@ impl Cluster<'_> {
             _ => {
                 let now = self.now;
                 let seat = &mut self.nodes[node];
+                seat.part.machines.end_fault(id, fault);
                 seat.pauses.retain(|fault| fault != id);
                 seat.slows.retain(|(fault, _)| fault != id);
                 seat.clock_faults.retain(|(fault, _)| fault != id);

@@ -126,14 +126,15 @@ impl Net {
     }
 
     /// Lets all happen that comes next and is due for a node, and wakes whoever waits for it on
-    /// its sockets.
-    pub(crate) fn deliver(&self, node: usize, now: Instant) {
+    /// its sockets. It returns whether somebody was woken.
+    pub(crate) fn deliver(&self, node: usize, now: Instant) -> bool {
         self.with(|state| {
             state.now = now;
             while let Some((_, event)) = state.schedule.take(node, now) {
                 state.happen(event);
             }
-        });
+            !state.woken.is_empty()
+        })
     }
 
     /// What time it is in the cluster when the code of a node calls.

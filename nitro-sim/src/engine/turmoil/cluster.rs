@@ -63,7 +63,7 @@ impl<'p> Cluster<'p> {
             latency_min,
             recorder.clone(),
         );
-        let machines = Machines::new(plan.seed, &names, recorder.clone());
+        let machines = Machines::new(plan.seed, &names, plan.schedule.yields, recorder.clone());
         let machines = Arc::new(machines);
         let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
         let mut cluster = Self {
