@@ -35,7 +35,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
         "nitro-sim",
         &[
             &["draw", "fault", "operation"],
-            &["trace"],
+            &["latency", "trace"],
             &["record", "scenario"],
             &["network", "system"],
             &["machine", "plan"],

@@ -29,10 +29,10 @@ fn system() -> System {
 }
 
 fn main() -> ExitCode {
-    nitro_sim::main([system()])
+    nitro_sim::main(|| vec![system()])
 }
 
 #[test]
 fn ping_survives_a_partition() {
-    nitro_sim::assert_passes("nitro-sim/examples/ping.toml", 7, [system()]);
+    nitro_sim::assert_passes("nitro-sim/examples/ping.toml", 7, || vec![system()]);
 }

@@ -43,6 +43,13 @@ pub enum Fault {
         /// The share of messages lost, 0 to 1.
         loss: f64,
     },
+    /// The node's name is answered wrongly when it is looked up.
+    StaleName {
+        /// The node.
+        node: String,
+        /// What is answered.
+        answer: StaleAnswer,
+    },
     /// The node's power is cut: nothing of it runs, nobody is told. What it synced survives.
     Crash {
         /// The node.
@@ -96,11 +103,56 @@ pub enum Fault {
         /// Parts per million; negative is slow.
         parts_per_million: i64,
     },
+    /// The node's disk is full: no file grows by more than what is left.
+    DiskFull {
+        /// The node.
+        node: String,
+        /// How many bytes are left.
+        free_bytes: u64,
+    },
+    /// Calls to the node's disk fail. What a failed sync was to write is neither on the disk nor
+    /// written by the next one.
+    DiskErrors {
+        /// The node.
+        node: String,
+        /// The share of reads that fail, 0 to 1.
+        reads: f64,
+        /// The share of writes that fail, 0 to 1; any part may have been written.
+        writes: f64,
+        /// The share of syncs that fail, 0 to 1.
+        syncs: f64,
+    },
+    /// The node's disk takes longer.
+    DiskSlow {
+        /// The node.
+        node: String,
+        /// How many times longer, above 1.
+        factor: f64,
+    },
+    /// Bits on the node's disk flip, and stay so.
+    DiskCorrupt {
+        /// The node.
+        node: String,
+        /// The share of reads that meet one, 0 to 1.
+        share: f64,
+    },
+}
+
+/// What is answered when a stale name is looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleAnswer {
+    /// That there is no such name.
+    Nothing,
+    /// An address that nobody has any more.
+    OldAddress,
+    /// The address of another node.
+    AddressOf(String),
 }
 
 impl Fault {
     /// The kinds by name, as a scenario file writes them.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 21] = [
         "partition",
         "partition_one_way",
         "heal",
@@ -108,6 +160,7 @@ impl Fault {
         "release",
         "latency",
         "loss",
+        "stale_name",
         "crash",
         "stop",
         "restart",
@@ -117,6 +170,10 @@ impl Fault {
         "clock_jump",
         "clock_offset",
         "clock_drift",
+        "disk_full",
+        "disk_errors",
+        "disk_slow",
+        "disk_corrupt",
     ];
 
     /// The kind by name.
@@ -129,6 +186,7 @@ impl Fault {
             Fault::Release => "release",
             Fault::Latency { .. } => "latency",
             Fault::Loss { .. } => "loss",
+            Fault::StaleName { .. } => "stale_name",
             Fault::Crash { .. } => "crash",
             Fault::Stop { .. } => "stop",
             Fault::Restart { .. } => "restart",
@@ -138,6 +196,10 @@ impl Fault {
             Fault::ClockJump { .. } => "clock_jump",
             Fault::ClockOffset { .. } => "clock_offset",
             Fault::ClockDrift { .. } => "clock_drift",
+            Fault::DiskFull { .. } => "disk_full",
+            Fault::DiskErrors { .. } => "disk_errors",
+            Fault::DiskSlow { .. } => "disk_slow",
+            Fault::DiskCorrupt { .. } => "disk_corrupt",
         }
     }
 
@@ -172,7 +234,8 @@ impl Fault {
     /// The node it is about; none for a fault of links.
     pub fn node(&self) -> Option<&str> {
         match self {
-            Fault::Crash { node }
+            Fault::StaleName { node, .. }
+            | Fault::Crash { node }
             | Fault::Stop { node }
             | Fault::Restart { node }
             | Fault::Slow { node, .. }
@@ -180,7 +243,11 @@ impl Fault {
             | Fault::Resume { node }
             | Fault::ClockJump { node, .. }
             | Fault::ClockOffset { node, .. }
-            | Fault::ClockDrift { node, .. } => Some(node),
+            | Fault::ClockDrift { node, .. }
+            | Fault::DiskFull { node, .. }
+            | Fault::DiskErrors { node, .. }
+            | Fault::DiskSlow { node, .. }
+            | Fault::DiskCorrupt { node, .. } => Some(node),
             _ => None,
         }
     }
@@ -222,6 +289,11 @@ impl fmt::Display for Fault {
                 let percent = loss * 100.0;
                 write!(f, "loss {percent:.1} % {} - {}", list(a), list(b))
             }
+            Fault::StaleName { node, answer } => match answer {
+                StaleAnswer::Nothing => write!(f, "stale name {node}: nothing"),
+                StaleAnswer::OldAddress => write!(f, "stale name {node}: its old address"),
+                StaleAnswer::AddressOf(other) => write!(f, "stale name {node}: that of {other}"),
+            },
             Fault::Slow { node, factor } => write!(f, "slow {node} x{factor:.1}"),
             Fault::ClockJump { node, by_ms } => write!(f, "clock jump {node} {by_ms:+} ms"),
             Fault::ClockOffset { node, by_ms } => write!(f, "clock offset {node} {by_ms:+} ms"),
@@ -229,6 +301,24 @@ impl fmt::Display for Fault {
                 node,
                 parts_per_million,
             } => write!(f, "clock drift {node} {parts_per_million:+} ppm"),
+            Fault::DiskFull { node, free_bytes } => {
+                write!(f, "disk full {node}: {free_bytes} bytes left")
+            }
+            Fault::DiskErrors {
+                node,
+                reads,
+                writes,
+                syncs,
+            } => {
+                let [reads, writes, syncs] = [reads, writes, syncs].map(|share| share * 100.0);
+                write!(f, "disk errors {node}: {reads:.1} % of reads, ")?;
+                write!(f, "{writes:.1} % of writes, {syncs:.1} % of syncs")
+            }
+            Fault::DiskSlow { node, factor } => write!(f, "disk slow {node} x{factor:.1}"),
+            Fault::DiskCorrupt { node, share } => {
+                let percent = share * 100.0;
+                write!(f, "disk corrupt {node}: {percent:.1} % of reads")
+            }
             Fault::Crash { node }
             | Fault::Stop { node }
             | Fault::Restart { node }

@@ -8,7 +8,7 @@
 //! use nitro_sim::{Node, System};
 //!
 //! fn main() -> std::process::ExitCode {
-//!     nitro_sim::main([System::new("idle").role("node", |_node: Node| async { Ok(()) })])
+//!     nitro_sim::main(|| vec![System::new("idle").role("node", |_node: Node| async { Ok(()) })])
 //! }
 //! ```
 //!
@@ -23,7 +23,7 @@
 //! | 3 | [`engine`], then [`check`] | make a trace; judge it |
 //! | 2 | [`plan`], [`machine`] | every choice made; a node's host |
 //! | 1 | [`record`], [`scenario`], then [`network`], [`system`] | what they are made of |
-//! | 0 | [`draw`], [`fault`], [`operation`], [`trace`] | plain data, and choices from a seed |
+//! | 0 | [`draw`], [`fault`], [`latency`], [`operation`], [`trace`] | plain data, and choices from a seed |
 //!
 //! A plan holds no randomness; a trace holds no wall-clock time, pointer or hash order.
 
@@ -33,6 +33,7 @@ pub mod command;
 pub mod draw;
 pub mod engine;
 pub mod fault;
+pub mod latency;
 pub mod machine;
 pub mod network;
 pub mod operation;
@@ -50,22 +51,24 @@ use std::process::ExitCode;
 pub use system::{Node, Operation, System, Systems};
 pub use trace::Trace;
 
-/// The whole command line over a program's own systems.
+/// The whole command line over a program's own systems, made by a function: a run may have a
+/// process of its own that calls it again. It is to be the first thing that the program does.
 ///
 /// # Panics
 ///
 /// When two systems have the same name.
-pub fn main(systems: impl IntoIterator<Item = System>) -> ExitCode {
-    command::main(&Systems::new(systems))
+pub fn main(systems: fn() -> Vec<System>) -> ExitCode {
+    command::main(&Systems::made_by(systems))
 }
 
-/// Runs a scenario file with a seed, for a test: one line.
+/// Runs a scenario file with a seed, for a test: one line. `systems` makes the program's systems;
+/// it is a function, because the run has a process of its own that calls it again.
 ///
 /// A file that is not found where the test runs is looked for in the directories above.
 ///
 /// # Panics
 ///
 /// With the report, when the run does not pass or cannot be made.
-pub fn assert_passes(file: &str, seed: u64, systems: impl IntoIterator<Item = System>) {
-    command::assert_passes(file, seed, &Systems::new(systems));
+pub fn assert_passes(file: &str, seed: u64, systems: fn() -> Vec<System>) {
+    command::assert_passes(file, seed, &Systems::made_by(systems));
 }

@@ -68,7 +68,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+pub use bounds::{CAPACITY_BYTES, DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
 pub use problem::{Problem, Problems};
 
 /// Least and most; a single number is both.
@@ -93,6 +93,8 @@ pub struct Scenario {
     pub nodes: Vec<(String, u32)>,
     /// The network while nothing is wrong with it.
     pub network: Network,
+    /// How the order of a node's tasks is explored.
+    pub schedule: Schedule,
     /// What the system is told.
     pub parameters: BTreeMap<String, Choice>,
     /// What is asked of the system.
@@ -111,6 +113,51 @@ pub struct Network {
     pub latency_us: [u64; 2],
     /// The share of messages lost, 0 to 1.
     pub loss: f64,
+}
+
+/// How the order of a node's tasks is explored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// How often a task lets the others go first where it need not.
+    pub yields: Yields,
+}
+
+/// How often a task lets the others go first where it need not, as the seed says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Yields {
+    /// Never: every seed has the same order.
+    Off,
+    /// Now and then.
+    #[default]
+    Default,
+    /// Often.
+    Aggressive,
+}
+
+impl Yields {
+    /// All of them, as a scenario file writes them.
+    pub const NAMES: [&'static str; 3] = ["off", "default", "aggressive"];
+
+    /// The one of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "off" => Some(Yields::Off),
+            "default" => Some(Yields::Default),
+            "aggressive" => Some(Yields::Aggressive),
+            _ => None,
+        }
+    }
+
+    /// How probable it is that a task yields when it could go on.
+    pub const fn probability(self) -> f64 {
+        match self {
+            Yields::Off => 0.0,
+            Yields::Default => 0.05,
+            Yields::Aggressive => 0.4,
+        }
+    }
 }
 
 /// A parameter of the system: a value, or the range it is drawn from.
@@ -213,6 +260,14 @@ pub enum NodeFault {
     ClockOffset(Range<i64>),
     /// Its clocks run fast by this many parts per million.
     ClockDrift(Range<i64>),
+    /// Its disk has this many bytes left.
+    DiskFull(Range<i64>),
+    /// These shares of the reads, writes and syncs of its disk fail.
+    DiskErrors([Range<f64>; 3]),
+    /// Its disk is this many times slower.
+    DiskSlow(Range<f64>),
+    /// This share of the reads of its disk meets a flipped bit.
+    DiskCorrupt(Range<f64>),
 }
 
 /// How a run is judged.

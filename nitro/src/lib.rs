@@ -68,8 +68,10 @@
 
 pub mod address;
 pub mod app;
+pub mod broker;
 pub mod client;
 pub mod codec;
+pub mod durable;
 pub mod error;
 pub mod host;
 pub mod latest;
@@ -85,6 +87,8 @@ pub mod rpc;
 pub mod selector;
 pub mod server;
 pub mod service;
+pub mod store;
+pub mod sync;
 pub mod time;
 pub mod transport;
 

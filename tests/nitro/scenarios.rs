@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn passes(name: &str) {
     let file = format!("scenarios/{name}.toml");
-    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems());
+    nitro_sim::assert_passes(&file, 7, nitro_sim::builtin::systems);
 }
 
 macro_rules! scenarios {
@@ -33,6 +33,15 @@ scenarios! {
     greeter_registry_lost,
     greeter_rolling,
     greeter_slow_node,
+}
+
+/// Bugs that a seed has found, each with seeds that find it.
+#[test]
+fn what_was_found_once_stays_mended() {
+    for seed in 1..=4 {
+        let file = "scenarios/found/counter_name_lost.toml";
+        nitro_sim::assert_passes(file, seed, nitro_sim::builtin::systems);
+    }
 }
 
 #[test]

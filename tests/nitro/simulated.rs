@@ -74,5 +74,5 @@ fn the_suite_holds_inside_a_simulated_cluster() {
         max_failed = 0
     "#;
     std::fs::write(&file, scenario).unwrap();
-    nitro_sim::assert_passes(&file.display().to_string(), 1, [system()]);
+    nitro_sim::assert_passes(&file.display().to_string(), 1, || vec![system()]);
 }

@@ -51,6 +51,7 @@ fn plan() -> Plan {
             latency_us: [1000, 1000],
             loss: 0.0,
         },
+        schedule: Default::default(),
         parameters: Default::default(),
         checks: Checks {
             converged_within_ms: Some(1_000),

@@ -50,7 +50,7 @@ impl Desk {
 
     /// Runs a command line; words that begin with `@` are files of the directory.
     fn say(&self, line: &str) -> Said {
-        let systems = Systems::new(builtin::systems());
+        let systems = Systems::made_by(builtin::systems);
         let words = line.split(' ').map(|word| match word.strip_prefix('@') {
             Some(name) => self.path(name).into(),
             None => OsString::from(word),
@@ -156,7 +156,7 @@ fn seeds_files_and_engines_that_are_wrong_exit_two_with_the_reason() {
         ("run @missing.toml --seed 1", "missing.toml cannot be read"),
         (
             "run @s.toml --seed 1 --engine madsim",
-            "there is no engine \"madsim\"; there are: turmoil",
+            "there is no engine \"madsim\"; there are: event, turmoil",
         ),
         (
             "run @s.toml --seed 1 --save @no/where",
@@ -177,7 +177,7 @@ fn a_fault_the_engine_lacks_is_refused_before_the_run() {
     let slow =
         "[[fault]]\nkind = \"slow\"\nnode = \"server-1\"\nfactor = [2, 4]\nat_s = 1\n[checks]";
     let desk = Desk::new(&SCENARIO.replace("[checks]", slow));
-    let said = desk.say("run @s.toml --seed 1 --save @plan.toml");
+    let said = desk.say("run @s.toml --seed 1 --engine turmoil --save @plan.toml");
     assert_eq!(said.code, 2);
     assert!(
         said.err
@@ -203,10 +203,10 @@ fn help_and_lists_exit_zero() {
 #[test]
 fn a_test_runs_a_scenario_in_one_line_and_shows_the_report_when_it_fails() {
     let desk = Desk::new(SCENARIO);
-    crate::assert_passes(&desk.path("s.toml"), 7, builtin::systems());
+    crate::assert_passes(&desk.path("s.toml"), 7, builtin::systems);
     let strict = Desk::new(&SCENARIO.replace("[checks]", "[checks]\nmax_failed = 0"));
     let file = strict.path("s.toml");
-    let failed = std::panic::catch_unwind(|| crate::assert_passes(&file, 7, builtin::systems()));
+    let failed = std::panic::catch_unwind(|| crate::assert_passes(&file, 7, builtin::systems));
     let message = nitro::host::tasks::panic_message(&*failed.unwrap_err());
     assert!(
         message.contains("verdict     FAIL\n            max_failed"),

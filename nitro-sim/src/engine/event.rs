@@ -7,7 +7,8 @@
 //!
 //! Each run has a process of its own ([`process`]), forked, and a fresh thread in it, so that what
 //! a run leaves behind in statics and thread-locals reaches no other. What leaves the simulation
-//! ends the run with its name ([`escape`]).
+//! ends the run with its name ([`escape`]). A test's runs come from a process that has done nothing
+//! before ([`worker`]).
 
 mod clock;
 mod cluster;
@@ -15,12 +16,13 @@ mod escape;
 mod faults;
 mod life;
 mod logs;
-mod net;
+pub mod net;
 mod outcome;
 mod process;
 mod shim;
 mod turn;
 mod watch;
+mod worker;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -45,14 +47,26 @@ use cluster::Cluster;
 use escape::Escape;
 use process::Limits;
 use watch::Page;
+pub use worker::Worker;
 
 /// The longest a turn of a node may take of this machine's time. A turn is short work; even one on
 /// a busy machine takes milliseconds.
 pub const TURN_WALL_MAX: Duration = Duration::from_secs(20);
 
 /// The event engine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Event;
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The longest a turn of a node may take of this machine's time.
+    pub turn_wall_max: Duration,
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self {
+            turn_wall_max: TURN_WALL_MAX,
+        }
+    }
+}
 
 impl Engine for Event {
     fn name(&self) -> &'static str {
@@ -68,7 +82,7 @@ impl Engine for Event {
         let empty = Trace::new(plan.digest(), self.name());
         let limits = Limits {
             wall_max: WALL_MAX,
-            turn_max: TURN_WALL_MAX,
+            turn_max: self.turn_wall_max,
         };
         let started = empty.clone();
         let work = |page, out| live(plan, system, started, page, out);
@@ -111,11 +125,12 @@ fn live(plan: &Plan, system: &System, trace: Trace, page: &'static Page, out: Fi
             let what = escape.to_string();
             let ended = Ended::Escaped { at_us, node, what };
             // Nobody is left to hear of an error: the reader has gone.
-            let _ = outcome::write(out, &ended, &trace);
+            let _ = outcome::write(out, &ended, Duration::ZERO, &trace);
         });
         ON_ESCAPE.set(Some(on_escape));
     }
     let random = Draw::new(plan.seed, "process").whole(0, u64::MAX);
+    clock::begin(random);
     shim::begin(clock::NodeClock::default().view(0, random), escaped);
     let ran = logs::recorded(&recorder, names, || {
         catch_unwind(AssertUnwindSafe(|| {
@@ -133,7 +148,7 @@ fn live(plan: &Plan, system: &System, trace: Trace, page: &'static Page, out: Fi
         (Ended::Panicked { at_us, message }, trace)
     });
     // Nobody is left to hear of an error: the reader has gone.
-    let _ = outcome::write(out, &ended, &trace);
+    let _ = outcome::write(out, &ended, Duration::ZERO, &trace);
 }
 
 /// Ends the run, and its process with it: node code that has left the simulation must not go on.

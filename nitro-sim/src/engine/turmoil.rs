@@ -46,6 +46,7 @@ impl Engine for Turmoil {
             Fault::ClockJump { .. } | Fault::ClockOffset { .. } | Fault::ClockDrift { .. } => {
                 "turmoil has one clock for all nodes"
             }
+            Fault::StaleName { .. } => "turmoil's names are never stale",
             _ => return Ok(()),
         };
         let kind = fault.kind();

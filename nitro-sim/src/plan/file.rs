@@ -106,6 +106,7 @@ impl Plan {
         list(&mut out, "faults", &self.faults);
         list(&mut out, "operations", &self.operations);
         section(&mut out, "network", &self.network);
+        section(&mut out, "schedule", &self.schedule);
         section(&mut out, "parameters", &self.parameters);
         section(&mut out, "checks", &self.checks);
         if let Some(recorded) = &self.recorded {

@@ -2,12 +2,14 @@
 
 use toml::de::DeValue;
 
-use super::bounds::{CLOCK_MS_MAX, DRIFT_PPM_MAX, DURATION_S_MAX, FACTOR_MAX, LATENCY_MS_MAX};
+use super::bounds::{
+    CAPACITY_BYTES, CLOCK_MS_MAX, DRIFT_PPM_MAX, DURATION_S_MAX, FACTOR_MAX, LATENCY_MS_MAX,
+};
 use super::problem::{list, nearest};
 use super::read::{Cluster, range_ms, range_us};
 use super::section::{Bounds, Section};
 use super::{FaultChoice, FaultKind, NodeFault, Range, Target};
-use crate::fault::Fault;
+use crate::fault::{Fault, StaleAnswer};
 
 /// The faults, each with the byte of the file at which it begins.
 pub(super) fn read(
@@ -52,6 +54,7 @@ fn fault(
         "partition" | "partition_one_way" | "heal" | "hold" | "release" | "latency" | "loss" => {
             of_links(section, kind, cluster)
         }
+        "stale_name" => stale_name(section, cluster),
         _ => of_node(section, kind, cluster),
     };
     section.finish();
@@ -201,6 +204,34 @@ fn apart(section: &Section<'_>, key: &str, groups: Vec<Vec<String>>) -> Option<V
     Some(groups)
 }
 
+fn stale_name(section: &Section<'_>, cluster: &Cluster) -> Option<FaultKind> {
+    let expected = "\"nothing\", \"old_address\", or the node whose address is answered";
+    section.missing("node", "the node whose name goes stale");
+    section.missing("answer", expected);
+    let node = section
+        .text("node")
+        .and_then(|name| node(section, "node", name, cluster));
+    let answer = match section.text("answer")? {
+        "nothing" => StaleAnswer::Nothing,
+        "old_address" => StaleAnswer::OldAddress,
+        other => StaleAnswer::AddressOf(self::node(section, "answer", other, cluster)?),
+    };
+    let node = node?;
+    Some(FaultKind::Decided(Fault::StaleName { node, answer }))
+}
+
+/// The node of a name, if there is one.
+fn node(section: &Section<'_>, key: &str, name: &str, cluster: &Cluster) -> Option<String> {
+    if cluster.names.iter().any(|known| known == name) {
+        return Some(name.to_owned());
+    }
+    let names: Vec<&str> = cluster.names.iter().map(String::as_str).collect();
+    let expected = format!("one of {}", list(&names));
+    let wrong = format!("there is no node \"{name}\"");
+    section.problem(key, wrong, &expected, &nearest(name, names));
+    None
+}
+
 fn of_node(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<FaultKind> {
     let target = target(section, cluster);
     let clock = Bounds::new(-CLOCK_MS_MAX, CLOCK_MS_MAX, "milliseconds");
@@ -225,7 +256,10 @@ fn of_node(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<Fault
         }
         "clock_jump" => needed("by_ms", clock).map(|by| NodeFault::ClockJump(whole(by))),
         "clock_offset" => needed("by_ms", clock).map(|by| NodeFault::ClockOffset(whole(by))),
-        _ => needed("parts_per_million", drift).map(|by| NodeFault::ClockDrift(whole(by))),
+        "clock_drift" => {
+            needed("parts_per_million", drift).map(|by| NodeFault::ClockDrift(whole(by)))
+        }
+        _ => of_disk(section, kind),
     };
     Some(FaultKind::OfNode {
         target: target?,
@@ -233,19 +267,41 @@ fn of_node(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<Fault
     })
 }
 
+fn of_disk(section: &Section<'_>, kind: &str) -> Option<NodeFault> {
+    let none = Range { min: 0.0, max: 0.0 };
+    match kind {
+        "disk_full" => {
+            let bounds = Bounds::new(0.0, CAPACITY_BYTES as f64, "bytes");
+            let free = section.range("free_bytes", bounds).unwrap_or(none);
+            let (min, max) = (free.min as i64, free.max as i64);
+            Some(NodeFault::DiskFull(Range { min, max }))
+        }
+        "disk_errors" => {
+            let share = |key| section.range(key, Bounds::SHARE).unwrap_or(none);
+            let shares = [share("reads"), share("writes"), share("syncs")];
+            if shares.iter().all(|share| share.max == 0.0) {
+                let expected = "reads, writes or syncs, each the share that fails";
+                section.problem("", "does not say what fails", expected, "add one of them");
+            }
+            Some(NodeFault::DiskErrors(shares))
+        }
+        "disk_slow" => {
+            section.missing("factor", "how many times slower");
+            let bounds = Bounds::new(1.0, FACTOR_MAX, "times slower");
+            section.range("factor", bounds).map(NodeFault::DiskSlow)
+        }
+        _ => {
+            section.missing("share", "the share of reads that meet a flipped bit");
+            let share = section.range("share", Bounds::SHARE);
+            share.map(NodeFault::DiskCorrupt)
+        }
+    }
+}
+
 fn target(section: &Section<'_>, cluster: &Cluster) -> Option<Target> {
     let expected = "node = \"server-1\", or nodes = \"any server\" for one that the seed chooses";
     match (section.text("node"), section.text("nodes")) {
-        (Some(node), None) => {
-            if cluster.names.iter().any(|name| name == node) {
-                return Some(Target::Node(node.to_owned()));
-            }
-            let names: Vec<&str> = cluster.names.iter().map(String::as_str).collect();
-            let expected = format!("one of {}", list(&names));
-            let wrong = format!("there is no node \"{node}\"");
-            section.problem("node", wrong, &expected, &nearest(node, names));
-            None
-        }
+        (Some(name), None) => node(section, "node", name, cluster).map(Target::Node),
         (None, Some(any)) => {
             let role = any.strip_prefix("any ").unwrap_or(any);
             if any != role && cluster.role_names().contains(&role) {

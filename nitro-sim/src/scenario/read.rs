@@ -7,7 +7,10 @@ use toml::de::{DeTable, DeValue};
 use super::bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
 use super::problem::{Collector, list, nearest};
 use super::section::{Bounds, Section, describe, integer_of, number_of};
-use super::{Catalogue, Checks, Choice, Known, Network, Problems, Range, Scenario, node_names};
+use super::{
+    Catalogue, Checks, Choice, Known, Network, Problems, Range, Scenario, Schedule, Yields,
+    node_names,
+};
 use super::{clashes, faults, workloads};
 
 /// The nodes of a scenario, by role and by name.
@@ -93,6 +96,7 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
     root.missing("duration_s", "how many virtual seconds it runs");
     let cluster = nodes(root, known);
     let network = network(root);
+    let schedule = schedule(root);
     let parameters = parameters(root);
     // Where the duration is wrong, the rest is read against the longest there is, so that its
     // own errors are reported too.
@@ -109,6 +113,7 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
         duration_ms,
         nodes: cluster.roles,
         network,
+        schedule,
         parameters,
         workloads,
         faults: faults.into_iter().map(|(_, fault)| fault).collect(),
@@ -192,6 +197,26 @@ fn network(root: &Section<'_>) -> Network {
         section.finish();
     }
     network
+}
+
+fn schedule(root: &Section<'_>) -> Schedule {
+    let mut schedule = Schedule::default();
+    let Some(section) = root.section("schedule") else {
+        return schedule;
+    };
+    if let Some(name) = section.text("yields") {
+        match Yields::by_name(name) {
+            Some(yields) => schedule.yields = yields,
+            None => {
+                let wrong = format!("there is no \"{name}\"");
+                let expected = format!("one of {}", list(&Yields::NAMES));
+                let todo = nearest(name, Yields::NAMES);
+                section.problem("yields", wrong, &expected, &todo);
+            }
+        }
+    }
+    section.finish();
+    schedule
 }
 
 fn parameters(root: &Section<'_>) -> BTreeMap<String, Choice> {

@@ -125,7 +125,7 @@ impl Node {
         self.record(EventKind::Note { name, value });
     }
 
-    pub(super) fn record(&self, kind: EventKind) {
+    pub(crate) fn record(&self, kind: EventKind) {
         let at_us = self.0.host.clock.now().as_nanos() / 1000;
         self.0.recorder.record(at_us, Some(self.name()), kind);
     }

@@ -18,6 +18,9 @@ use super::{Clock, Entropy, Host, Timer};
 use crate::address::Address;
 use crate::time::{Instant, WallTime};
 
+/// The longest datagram: what UDP over IPv4 carries.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 /// This machine: its clock, network, randomness and files, and the tokio runtime that is current
 /// whenever a task is spawned.
 pub fn host() -> Host {
@@ -218,7 +221,15 @@ impl Datagram for UdpSocket {
     }
 
     fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { self.send_to(bytes, to).await.map(|_| ()) })
+        Box::pin(async move {
+            if bytes.len() > DATAGRAM_BYTES_MAX {
+                let length = bytes.len();
+                let message =
+                    format!("{length} bytes; a datagram has {DATAGRAM_BYTES_MAX} at most");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            self.send_to(bytes, to).await.map(|_| ())
+        })
     }
 
     fn receive<'a>(
@@ -327,8 +338,13 @@ impl Disk for MachineDisk {
             Open::Existing => {}
             Open::OrCreate => drop(options.create(true)),
             Open::New => drop(options.create_new(true)),
+            Open::Exclusive => drop(options.create(true)),
         }
-        Ok(Arc::new(options.open(path)?))
+        let file = options.open(path)?;
+        if how == Open::Exclusive {
+            file.try_lock().map_err(io::Error::from)?;
+        }
+        Ok(Arc::new(file))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {

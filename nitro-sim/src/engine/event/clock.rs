@@ -1,5 +1,6 @@
 //! The clocks of a node: what they say at a time of the cluster, and when they will say a time.
 
+use std::cell::Cell;
 use std::task::{Context, Poll};
 
 use nitro::host::tokio::MachineClock;
@@ -11,9 +12,20 @@ use super::shim;
 /// The civil time at which every run begins: 2026-01-01T00:00:00Z.
 const EPOCH_UNIX_NANOS: u64 = 1_767_225_600 * 1_000_000_000;
 
-/// What the monotonic clock says when a run begins: a machine that has been up for a while, so
-/// that code which looks back a little does not fall off the beginning.
+/// What the monotonic clock says when a run begins, at least: a machine that has been up for a
+/// while, so that code which looks back a little does not fall off the beginning.
 const UP_BEFORE_NANOS: u64 = 1_000_000 * 1_000_000_000;
+
+thread_local! {
+    /// What the monotonic clock said when the run of this thread began.
+    static UP_BEFORE: Cell<u64> = const { Cell::new(UP_BEFORE_NANOS) };
+}
+
+/// A run begins on this thread. The monotonic clock begins with `random`, because some code takes
+/// its seed from there.
+pub(super) fn begin(random: u64) {
+    UP_BEFORE.set(UP_BEFORE_NANOS + random % UP_BEFORE_NANOS);
+}
 
 const MILLION: i128 = 1_000_000;
 
@@ -53,7 +65,7 @@ impl NodeClock {
 
     /// When the node's monotonic clock, as its programs see it, will say so.
     pub(super) fn wakes(&self, monotonic: u64) -> u64 {
-        self.cluster(monotonic.saturating_sub(UP_BEFORE_NANOS))
+        self.cluster(monotonic.saturating_sub(UP_BEFORE.get()))
     }
 
     /// What the node sees at a time of the cluster.
@@ -64,7 +76,7 @@ impl NodeClock {
         let right = i128::from(EPOCH_UNIX_NANOS) + i128::from(local);
         let wall = right + i128::from(off_ms) * MILLION;
         shim::View {
-            monotonic: UP_BEFORE_NANOS + local,
+            monotonic: UP_BEFORE.get() + local,
             wall: u64::try_from(wall).unwrap_or_default(),
             random,
         }
@@ -114,7 +126,7 @@ impl EventClock {
 }
 
 fn now() -> Instant {
-    Instant::from_nanos(shim::monotonic().saturating_sub(UP_BEFORE_NANOS))
+    Instant::from_nanos(shim::monotonic().saturating_sub(UP_BEFORE.get()))
 }
 
 impl Clock for EventClock {

@@ -18,6 +18,7 @@ use crate::engine::Ended;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
+use crate::scenario::Yields;
 use crate::system::System;
 use crate::trace::{EventKind, OperationOutcome, Trace};
 
@@ -28,6 +29,11 @@ const AFTERMATH: Duration = TOLERANCE.saturating_add(Duration::from_millis(5));
 /// How many turns nodes may take at one time. Each is a message or a timer, so it is far more
 /// than any moment holds, unless nodes answer one another over links without latency.
 const TURNS_AT_ONE_TIME_MAX: u64 = 1_000_000;
+
+/// How many tasks a node polls before it looks for timers and messages, at most: tokio's own
+/// number. Where tasks yield it is less, as the seed says, so that timers come between other
+/// tasks, those that node code gives to tokio itself included.
+const TASKS_MOST: u32 = 61;
 
 /// How long a turn takes on a node that was slowed down, times its factor.
 pub(super) const TURN_COST: Duration = Duration::from_micros(100);
@@ -74,10 +80,7 @@ impl<'p> Cluster<'p> {
         time_us: Arc<AtomicU64>,
         page: &'static Page,
     ) -> Self {
-        let settings = NetSettings {
-            latency_us: plan.network.latency_us,
-            loss: plan.network.loss,
-        };
+        let settings = NetSettings::of(&plan.network);
         let addresses = life::addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
         let seat = |part| Seat {
@@ -194,13 +197,15 @@ impl<'p> Cluster<'p> {
             return Some(self.spinning(node));
         }
         let net = self.net.clone();
-        self.enter(node, || net.deliver(node, Instant::from_nanos(now)));
+        let is_own = self.nodes[node].entry.is_some_and(|(at, _)| at <= now);
+        self.enter(node, is_own, || net.deliver(node, Instant::from_nanos(now)));
         let at_us = self.now_us();
         self.recorder.is_full().then_some(Ended::TooMuch { at_us })
     }
 
-    /// Enters a node, with `arrive` first among its tasks.
-    pub(super) fn enter(&mut self, node: usize, arrive: impl FnOnce()) {
+    /// Enters a node, with `arrive` first among its tasks. If that says that it woke nobody, and
+    /// nothing of the node's own is due, nothing of it runs.
+    pub(super) fn enter(&mut self, node: usize, is_due: bool, arrive: impl FnOnce() -> bool) {
         let now = self.now;
         let seat = &mut self.nodes[node];
         let Some((machine, life)) = &mut seat.running else {
@@ -208,7 +213,9 @@ impl<'p> Cluster<'p> {
         };
         let view = seat.clock.view(now, machine.random());
         self.page.enter(node, now / 1000);
-        let Ran { wakes, turned } = machine.turn(view, arrive);
+        let Some(Ran { wakes, turned }) = machine.turn(view, || arrive() || is_due) else {
+            return;
+        };
         for (fault, is_of_wall) in &seat.clock_faults {
             let has_read = match is_of_wall {
                 true => turned.has_read_wall,
@@ -249,7 +256,7 @@ impl<'p> Cluster<'p> {
     pub(super) fn look(&mut self, node: usize) {
         let seat = &self.nodes[node];
         if seat.pauses.is_empty() && seat.busy_until == 0 {
-            self.enter(node, || ());
+            self.enter(node, true, || true);
         }
     }
 
@@ -259,19 +266,27 @@ impl<'p> Cluster<'p> {
             return;
         }
         let incarnation = self.net.start(node);
+        let tasks_least = match self.plan.schedule.yields {
+            Yields::Off => TASKS_MOST,
+            Yields::Default => 8,
+            Yields::Aggressive => 1,
+        };
         let seat = &mut self.nodes[node];
         let name = Arc::clone(&seat.part.name);
         self.recorder.unsilence(&name);
         let kind = EventKind::NodeStarted { incarnation };
         self.recorder.record(self.now / 1000, Some(&name), kind);
         let purpose = format!("process/{name}/{incarnation}");
-        let random = Draw::new(self.plan.seed, &purpose).whole(0, u64::MAX);
+        let mut draw = Draw::new(self.plan.seed, &purpose);
+        let random = draw.whole(0, u64::MAX);
+        let tasks_between_events = draw.whole(u64::from(tasks_least), u64::from(TASKS_MOST));
         let view = seat.clock.view(self.now, random);
-        let machine = Machine::new(view).expect("a runtime is made of a few file descriptors");
+        let machine = Machine::new(view, tasks_between_events as u32)
+            .expect("a runtime is made of a few file descriptors");
         let (life, live) = seat.part.begin(&self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;
-        self.enter(node, || spawn(live));
+        self.enter(node, true, || spawn(live));
     }
 
     /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
@@ -287,6 +302,7 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &name);
         self.recorder.touch(fault);
         self.net.crash(node, fault);
+        self.nodes[node].part.machines.cut_power(&name);
         self.drop_machine(node);
     }
 
@@ -367,6 +383,7 @@ impl Seat {
     clippy::disallowed_methods,
     reason = "the role is the first task of its runtime, before there is a host"
 )]
-fn spawn(live: impl Future<Output = ()> + Send + 'static) {
+fn spawn(live: impl Future<Output = ()> + Send + 'static) -> bool {
     drop(tokio::spawn(live));
+    true
 }

@@ -28,6 +28,7 @@ impl Cluster<'_> {
         self.recorder.record(self.now_us(), None, kind);
         let name = planned.fault.node();
         let node = name.and_then(|name| self.nodes.iter().position(|n| *n.part.name == *name));
+        let node = node.filter(|_| !matches!(planned.fault, Fault::StaleName { .. }));
         match (&planned.fault, node) {
             (Fault::Heal, _) => self.touch_if(id, self.net.heal()),
             (Fault::Release, _) => self.touch_if(id, self.net.release()),
@@ -75,7 +76,10 @@ impl Cluster<'_> {
                 seat.clock.drift(now, id, *parts_per_million);
                 seat.clock_faults.push((own, false));
             }
-            _ => {}
+            _ => {
+                seat.part.machines.begin_fault(id, fault);
+                self.net.begin_fault(id, fault);
+            }
         }
     }
 
@@ -90,10 +94,13 @@ impl Cluster<'_> {
             _ => {
                 let now = self.now;
                 let seat = &mut self.nodes[node];
+                seat.part.machines.end_fault(id, fault);
                 seat.pauses.retain(|fault| fault != id);
                 seat.slows.retain(|(fault, _)| fault != id);
                 seat.clock_faults.retain(|(fault, _)| fault != id);
                 seat.clock.end(now, id);
+                seat.part.machines.end_fault(id, fault);
+                self.net.end_fault(id);
             }
         }
     }

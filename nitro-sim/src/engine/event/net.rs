@@ -1,141 +1,265 @@
-//! The network of a run. For now streams that keep their order, behind the links of every engine.
+//! The network of the event engine: streams that behave as TCP does, datagrams and names, moved
+//! by virtual time alone.
+//!
+//! It has no clock, no runtime and no thread. What is to happen stands in one schedule: the engine
+//! asks [`Net::next_due`] what comes next and lets it happen with [`Net::deliver`]. What an event
+//! costs does not grow with the number of nodes, links or streams.
+//!
+//! Streams, as a kernel has them:
+//!
+//! - opening one where nobody listens is refused after a round trip; where nobody answers it is
+//!   asked for again after 1, 3, 7 and 15 seconds and times out after [`CONNECT_MAX`];
+//! - silence is silence: what is lost is sent again 200 ms later, then twice that, and later bytes
+//!   wait behind it; what is unacknowledged for [`SILENCE_MAX`] breaks the stream. So a stream
+//!   goes on after a partition when its timer next runs out, not when the partition ends;
+//! - closing one sends what was written and then the end, or a reset if something is unread;
+//!   after a crash nothing is sent, and the node's next life answers old streams with resets;
+//! - a writer waits once a send buffer and a receive buffer are full.
+//!
+//! What was in flight when a fault set in still arrives. Acknowledgements are not lost one by one,
+//! as each makes up for those before. Absent: congestion control, keepalive, corruption, TIME_WAIT.
+//!
+//! [`CONNECT_MAX`]: crate::network::CONNECT_MAX
+//! [`SILENCE_MAX`]: crate::network::SILENCE_MAX
 
-mod pipe;
+mod connection;
+mod datagram;
+mod link;
+mod names;
+mod open;
+mod receive;
+mod schedule;
+mod send;
+mod settings;
+mod slab;
+mod sockets;
+mod state;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use nitro::host::Network;
-use nitro::host::tasks::TokioTasks;
 use nitro::time::Instant;
 
-use super::clock::EventClock;
-use crate::draw::Draw;
 use crate::fault::Fault;
-use crate::network::{Attached, Attachment, Links};
 use crate::record::Recorder;
-use pipe::{Core, Sockets};
+use connection::Phase;
+use link::Links;
+use names::Names;
+use schedule::Schedule;
+use slab::Slab;
+use sockets::Sockets;
+use state::{Event, Node, State, Status};
 
-/// The network while nothing is wrong with it.
-#[derive(Clone, Debug)]
-pub(super) struct NetSettings {
-    /// How long a message takes, in microseconds: at least and at most.
-    pub(super) latency_us: [u64; 2],
-    /// The share of messages lost, 0 to 1.
-    pub(super) loss: f64,
-}
+pub(crate) use settings::NetSettings;
 
 /// The network of a cluster. A clone is the same network.
 #[derive(Clone)]
-pub(super) struct Net {
-    core: Arc<Mutex<Core>>,
-    links: Links,
-    recorder: Recorder,
-    nodes: Arc<[(Arc<str>, IpAddr)]>,
+pub(crate) struct Net(Arc<Mutex<State>>);
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").finish_non_exhaustive()
+    }
 }
 
 impl Net {
-    pub(super) fn new(
+    /// The network of nodes, by name and address, none of which has started.
+    pub(crate) fn new(
         seed: u64,
         nodes: &[(Arc<str>, IpAddr)],
         settings: NetSettings,
         recorder: Recorder,
     ) -> Self {
-        let least = Duration::from_micros(settings.latency_us[0]);
-        let links = Links::new(seed, nodes, settings.loss, least, recorder.clone());
-        let core = Core {
-            draw: Draw::new(seed, "latency"),
-            latency_us: settings.latency_us,
-            now: 0,
-            serial: 0,
-            due: BTreeMap::new(),
-            pipes: Vec::new(),
-            listeners: BTreeMap::new(),
-            answers: BTreeMap::new(),
-            next_port: 49_152,
-        };
-        Self {
-            core: Arc::new(Mutex::new(core)),
-            links,
+        let names = nodes.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let node = |(name, address): &(Arc<str>, IpAddr)| Node::new(Arc::clone(name), *address);
+        Self(Arc::new(Mutex::new(State {
+            links: Links::new(seed, names, &settings, recorder.clone()),
+            settings,
+            now: Instant::ORIGIN,
+            nodes: nodes.iter().map(node).collect(),
+            names: Names::new(nodes),
+            schedule: Schedule::new(),
+            connections: Slab::new(),
+            listeners: Slab::new(),
+            sockets: Slab::new(),
+            groups: Default::default(),
+            held: Vec::new(),
             recorder,
-            nodes: nodes.into(),
-        }
+            woken: Vec::new(),
+            discarded: Vec::new(),
+        })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core
-            .lock()
-            .expect("no panic while the network is held")
-    }
-
-    pub(super) fn next_due(&self) -> Option<(Instant, usize)> {
-        let core = self.lock();
-        let (at, what) = core.due.first_key_value()?;
-        Some((Instant::from_nanos(at.0), what.0))
-    }
-
-    pub(super) fn deliver(&self, node: usize, now: Instant) {
-        let wakers = self.lock().deliver(node, now.as_nanos());
-        for waker in wakers {
+    /// Runs `work` on the state, and wakes whoever it woke once the lock is gone: a waker may run
+    /// or drop code that comes back here.
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.lock().expect("no panic while the network is held");
+        let result = work(&mut state);
+        let woken = std::mem::take(&mut state.woken);
+        let discarded = std::mem::take(&mut state.discarded);
+        drop(state);
+        drop(discarded);
+        for waker in woken {
             waker.wake();
         }
+        result
     }
 
-    pub(super) fn set_now(&self, now: Instant) {
-        self.lock().now = now.as_nanos();
+    /// When the next thing happens, and the node it is of concern to. A node that is paused,
+    /// stopped or down is no exception: its machine goes on, or swallows what arrives.
+    pub(crate) fn next_due(&self) -> Option<(Instant, usize)> {
+        self.with(|state| {
+            let connections = &state.connections;
+            state.schedule.prune(|at, event| match event {
+                Event::AskAgain(id) => connections.get(*id).is_none_or(|found| !found.is_opening()),
+                Event::Again(id, side) => {
+                    let again = connections
+                        .get(*id)
+                        .and_then(|found| found.ways[*side].again);
+                    again != Some(at)
+                }
+                _ => false,
+            });
+            state.schedule.next()
+        })
     }
 
-    pub(super) fn network(&self, node: usize) -> Arc<dyn Network> {
-        let sockets = Sockets {
+    /// Lets all happen that comes next and is due for a node, and wakes whoever waits for it on
+    /// its sockets. It returns whether somebody was woken.
+    pub(crate) fn deliver(&self, node: usize, now: Instant) -> bool {
+        self.with(|state| {
+            state.now = now;
+            while let Some((_, event)) = state.schedule.take(node, now) {
+                state.happen(event);
+            }
+            !state.woken.is_empty()
+        })
+    }
+
+    /// What time it is in the cluster when the code of a node calls.
+    pub(crate) fn set_now(&self, now: Instant) {
+        self.with(|state| state.now = now);
+    }
+
+    /// The sockets of a node, for the life it is in.
+    pub(crate) fn network(&self, node: usize) -> Arc<dyn Network> {
+        Arc::new(Sockets {
+            net: self.clone(),
             node,
-            core: Arc::clone(&self.core),
-            nodes: Arc::clone(&self.nodes),
-        };
-        let at = Attached {
-            links: self.links.clone(),
-            node,
-            name: Arc::clone(&self.nodes[node].0),
-            clock: Arc::new(EventClock::begin()),
-            recorder: self.recorder.clone(),
-        };
-        let tasks = Arc::new(TokioTasks);
-        Arc::new(Attachment::new(at, Arc::new(sockets), tasks))
+            incarnation: self.with(|state| state.nodes[node].incarnation),
+        })
     }
 
-    pub(super) fn begin_fault(&self, id: &str, fault: &Fault) {
-        self.links.begin(id, fault);
+    /// Puts a fault of links or names in force; others change nothing here.
+    pub(crate) fn begin_fault(&self, id: &str, fault: &Fault) {
+        self.with(|state| {
+            state.links.begin(id, fault);
+            state.names.begin(id, fault);
+        });
     }
 
-    pub(super) fn end_fault(&self, id: &str) {
-        self.links.end(id);
+    /// Ends a fault of links or names.
+    pub(crate) fn end_fault(&self, id: &str) {
+        self.with(|state| {
+            state.names.end(id);
+            if state.links.end(id) {
+                state.send_held();
+            }
+        });
     }
 
-    pub(super) fn heal(&self) -> bool {
-        self.links.heal()
+    /// Ends every fault of links: whether there was one.
+    pub(crate) fn heal(&self) -> bool {
+        self.with(|state| {
+            let was_any = state.links.heal();
+            state.send_held();
+            was_any
+        })
     }
 
-    pub(super) fn release(&self) -> bool {
-        self.links.release()
+    /// Ends every hold: whether there was one.
+    pub(crate) fn release(&self) -> bool {
+        self.with(|state| {
+            let was_any = state.links.release();
+            state.send_held();
+            was_any
+        })
     }
 
-    pub(super) fn crash(&self, node: usize, fault: &str) {
-        let at = Instant::from_nanos(self.lock().now);
-        self.links.crash(node, at, fault);
-        self.lock().clear(node);
+    /// Cuts a node's power, by a fault: its sockets are gone and nobody is told.
+    pub(crate) fn crash(&self, node: usize, fault: &str) {
+        self.with(|state| state.crash(node, fault));
     }
 
-    pub(super) fn stop(&self, node: usize) {
-        self.links.stop(node);
-        self.lock().clear(node);
+    /// A node's process ends: the machine closes its sockets as a kernel does, and from now on
+    /// answers that nobody listens.
+    pub(crate) fn stop(&self, node: usize) {
+        self.with(|state| state.stop(node));
     }
 
-    pub(super) fn start(&self, node: usize) -> u32 {
-        self.links.start(node)
+    /// A node starts: its next life, whose number is returned.
+    pub(crate) fn start(&self, node: usize) -> u32 {
+        self.with(|state| {
+            let node = &mut state.nodes[node];
+            node.status = Status::Up;
+            node.incarnation += 1;
+            node.incarnation
+        })
     }
 
-    pub(super) fn is_up(&self, node: usize) -> bool {
-        self.links.is_up(node)
+    /// Whether a node runs.
+    pub(crate) fn is_up(&self, node: usize) -> bool {
+        self.with(|state| state.nodes[node].status == Status::Up)
     }
 }
+
+impl State {
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Asked(id) => self.on_asked(id),
+            Event::Answered(id) => self.on_answered(id),
+            Event::AskAgain(id) => self.on_ask_again(id),
+            Event::Arrival(id, side) => self.on_arrival(id, side),
+            Event::Hearing(id, side) => self.on_hearing(id, side),
+            Event::Again(id, side) => self.on_again(id, side),
+            Event::Reset(id, side) => self.on_reset(id, side),
+            Event::Datagram(parcel) => self.on_datagram(*parcel),
+        }
+    }
+
+    fn crash(&mut self, node: usize, fault: &str) {
+        let fault: Arc<str> = Arc::from(fault);
+        self.nodes[node].status = Status::Crashed(Arc::clone(&fault));
+        for (id, side) in std::mem::take(&mut self.nodes[node].ends) {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.ways[side].abandon();
+                self.retire(id, side, Phase::Crashed(Arc::clone(&fault)));
+            }
+        }
+        // Whoever waited to be accepted is among the ends: nobody is left to be told.
+        for id in std::mem::take(&mut self.nodes[node].listeners).into_values() {
+            let queue = self.listeners.remove(id);
+            self.replace(queue.and_then(|queue| queue.waker));
+        }
+        for id in std::mem::take(&mut self.nodes[node].sockets).into_values() {
+            self.close_socket(id);
+        }
+    }
+
+    fn stop(&mut self, node: usize) {
+        self.nodes[node].status = Status::Stopped;
+        for id in std::mem::take(&mut self.nodes[node].listeners).into_values() {
+            self.close_listener(id);
+        }
+        for (id, side) in self.nodes[node].ends.clone() {
+            self.close(id, side);
+        }
+        for id in std::mem::take(&mut self.nodes[node].sockets).into_values() {
+            self.close_socket(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

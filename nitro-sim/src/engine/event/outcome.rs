@@ -8,10 +8,15 @@ use crate::engine::{Ended, Outcome};
 use crate::plan::Plan;
 use crate::trace::Trace;
 
-/// Writes how a run ended, then its trace.
-pub(super) fn write(out: impl Write, ended: &Ended, trace: &Trace) -> std::io::Result<()> {
+/// Writes how a run ended and how long it took, then its trace.
+pub(super) fn write(
+    out: impl Write,
+    ended: &Ended,
+    wall: Duration,
+    trace: &Trace,
+) -> std::io::Result<()> {
     let mut out = BufWriter::new(out);
-    serde_json::to_writer(&mut out, ended)?;
+    serde_json::to_writer(&mut out, &(ended, wall))?;
     writeln!(out)?;
     trace.write(&mut out)?;
     out.flush()
@@ -23,16 +28,21 @@ pub(super) fn of(finished: &Finished, plan: &Plan, empty: Trace, wall: Duration)
         End::Exited(0) => read(&finished.bytes),
         _ => None,
     };
-    let (ended, trace) = read.unwrap_or_else(|| (of_death(finished, plan), empty));
-    Outcome { trace, ended, wall }
+    let of_death = || Outcome {
+        trace: empty,
+        ended: of_death(finished, plan),
+        wall,
+    };
+    read.map_or_else(of_death, |read| Outcome { wall, ..read })
 }
 
-fn read(mut bytes: &[u8]) -> Option<(Ended, Trace)> {
+/// Reads what [`write`] wrote.
+pub(super) fn read(mut bytes: &[u8]) -> Option<Outcome> {
     let mut line = String::new();
     bytes.read_line(&mut line).ok()?;
-    let ended = serde_json::from_str(&line).ok()?;
+    let (ended, wall) = serde_json::from_str(&line).ok()?;
     let trace = Trace::read(&mut bytes).ok()?;
-    Some((ended, trace))
+    Some(Outcome { trace, ended, wall })
 }
 
 fn of_death(finished: &Finished, plan: &Plan) -> Ended {

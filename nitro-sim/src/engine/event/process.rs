@@ -99,6 +99,18 @@ pub(super) fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Gives this process an empty standard input.
+pub(super) fn close_input() {
+    // SAFETY: the name ends with a zero, and the numbers are those of files of this process.
+    unsafe {
+        let empty = libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if empty >= 0 {
+            libc::dup2(empty, 0);
+            libc::close(empty);
+        }
+    }
+}
+
 /// Lets this process open as many files as it may, and says how many. A node's runtime takes four.
 pub(super) fn raise_open_files() -> u64 {
     let mut limit = libc::rlimit {

@@ -43,10 +43,12 @@ pub(super) struct Ran {
 
 impl Machine {
     /// A runtime made at the time of a view.
-    pub(super) fn new(view: View) -> io::Result<Self> {
+    /// `tasks_between_events` is how many tasks it polls before it looks for timers again.
+    pub(super) fn new(view: View, tasks_between_events: u32) -> io::Result<Self> {
         shim::look_on(view);
         let runtime = Builder::new_current_thread()
             .enable_all()
+            .event_interval(tasks_between_events)
             .on_thread_unpark(hand_back)
             .build()?;
         Ok(Self {
@@ -61,10 +63,12 @@ impl Machine {
         self.random
     }
 
-    /// Lets the node do all it can at the time of a view; `arrive` first, among its tasks.
-    pub(super) fn turn(&mut self, view: View, arrive: impl FnOnce()) -> Ran {
+    /// Lets the node do all it can at the time of a view; `arrive` first, among its tasks. None
+    /// if that says that nothing came of it.
+    pub(super) fn turn(&mut self, view: View, arrive: impl FnOnce() -> bool) -> Option<Ran> {
         shim::enter(view);
         let mut arrive = Some(arrive);
+        let mut has_come = true;
         self.runtime.block_on(poll_fn(|context| {
             let Some(arrive) = arrive.take() else {
                 return match shim::is_waiting() {
@@ -76,16 +80,23 @@ impl Machine {
                 Some(waker) => waker.clone_from(context.waker()),
                 None => *turn = Some(context.waker().clone()),
             });
-            arrive();
-            Poll::Pending
+            has_come = arrive();
+            if has_come {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
         }));
         let turned = shim::leave();
         self.random = turned.random;
+        if !has_come {
+            return None;
+        }
         let ticks = view.monotonic.saturating_sub(self.made) / TICK_NANOS;
         let wakes = turned
             .waits_ms
             .map(|waits_ms| self.made + (ticks + waits_ms) * TICK_NANOS);
-        Ran { wakes, turned }
+        Some(Ran { wakes, turned })
     }
 
     /// Ends the node: what its tasks drop sees the time of the view.

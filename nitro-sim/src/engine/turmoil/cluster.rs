@@ -63,7 +63,7 @@ impl<'p> Cluster<'p> {
             latency_min,
             recorder.clone(),
         );
-        let machines = Machines::new(plan.seed, &names, recorder.clone());
+        let machines = Machines::new(plan.seed, &names, plan.schedule.yields, recorder.clone());
         let machines = Arc::new(machines);
         let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
         let mut cluster = Self {
@@ -172,8 +172,18 @@ impl<'p> Cluster<'p> {
             }
             (Fault::Heal, ..) => self.touch_if(id, self.links.heal()),
             (Fault::Release, ..) => self.touch_if(id, self.links.release()),
-            (fault, Phase::Begin, _) => self.links.begin(id, fault),
-            (_, Phase::End, _) => self.links.end(id),
+            (fault, Phase::Begin, node) => {
+                self.links.begin(id, fault);
+                if let Some(node) = node {
+                    node.machines.begin_fault(id, fault);
+                }
+            }
+            (fault, Phase::End, node) => {
+                self.links.end(id);
+                if let Some(node) = node {
+                    node.machines.end_fault(id, fault);
+                }
+            }
         }
     }
 
@@ -195,6 +205,7 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &node.name);
         self.recorder.touch(fault);
         self.links.crash(node.number, at, fault);
+        node.machines.cut_power(&node.name);
         self.cut(node, at);
     }
 

@@ -155,6 +155,8 @@ fn a_crash_keeps_the_disk_and_nothing_else() {
             node.note("drawn", node.host().entropy.next_u64() >> 12);
             node.note("life", node.incarnation());
             file.write_at(file.length()?, b"x")?;
+            file.sync()?;
+            node.host().disk.sync_directory("".as_ref())?;
             node.host().clock.sleep_until(ms(2_500)).await;
             node.note("survived", true);
             std::future::pending().await
@@ -168,6 +170,39 @@ fn a_crash_keeps_the_disk_and_nothing_else() {
     assert_eq!(noted(&trace, "survived")[0].0, 3000);
     let drawn: Vec<Value> = values("drawn").collect();
     assert_ne!(drawn[0], drawn[1]);
+}
+
+#[test]
+fn a_disk_fault_is_in_force_while_it_lasts_and_blocking_work_takes_the_disks_time() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let host = node.host().clone();
+            let file = host.disk.open("f".as_ref(), Open::New)?;
+            for second in 0..4 {
+                host.clock.sleep_until(ms(second * 1000 + 500)).await;
+                node.note("written", file.write_at(0, b"x").is_ok());
+                let file = Arc::clone(&file);
+                let sync = Box::new(move || drop(file.sync()));
+                host.tasks.block("sync", sync).join().await;
+                node.note("synced", true);
+            }
+            Ok(())
+        })
+    });
+    let faults = "[[fault]]\nkind = \"disk_errors\"\nname = \"broken\"\nnode = \"server-1\"\n\
+                  writes = 1.0\nat_s = 1\nfor_s = 1\n\
+                  [[fault]]\nkind = \"disk_slow\"\nname = \"slow\"\nnode = \"server-1\"\n\
+                  factor = 100\nat_s = 2\nfor_s = 1\n";
+    let trace = outcome(&duo(5, faults), &system).trace;
+    let written = noted(&trace, "written").into_iter().map(|(_, value)| value);
+    assert!(written.eq([true, false, true, true].map(Value::from)));
+    let took = noted(&trace, "synced")
+        .into_iter()
+        .map(|(at, _)| at % 1000 - 500);
+    let took: Vec<u64> = took.collect();
+    assert!(took[2] > 50 && took[3] < 5, "{took:?}");
+    let touches: Vec<(&str, u64)> = trace.touches().collect();
+    assert_eq!(touches, [("broken", 1), ("slow", 2)]);
 }
 
 #[test]

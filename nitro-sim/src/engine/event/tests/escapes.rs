@@ -1,0 +1,206 @@
+//! What leaves the simulation, and what never ends, ends the run with its name.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what a node must not use is what is tested"
+)]
+
+use super::*;
+
+/// How a run of this server ended.
+fn ended(
+    role: impl Fn(Node) -> BoxFuture<'static, nitro::Result<()>> + Send + Sync + 'static,
+) -> Ended {
+    let started = move |node: Node| {
+        let living = role(node.clone());
+        Box::pin(async move {
+            node.host().clock.sleep(ms(250)).await;
+            living.await
+        }) as BoxFuture<'static, _>
+    };
+    outcome(&duo(2, ""), &lone(started)).ended
+}
+
+fn assert_escape(ended: Ended, what_it_did: &str, what_to_use: &str) {
+    match &ended {
+        Ended::Escaped { at_us, node, what } => {
+            assert_eq!((*at_us, node.as_str()), (250_000, "server-1"), "{what}");
+            assert!(what.contains(what_it_did), "{what}");
+            assert!(what.contains(what_to_use), "{what}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_thread_is_an_escape() {
+    let ended = ended(|_| {
+        Box::pin(async {
+            let thread = std::thread::spawn(|| 1);
+            thread.join().unwrap();
+            Ok(())
+        })
+    });
+    assert_escape(ended, "thread::spawn", "host.tasks.spawn");
+}
+
+#[test]
+fn blocking_work_on_a_thread_is_an_escape() {
+    let ended = ended(|_| {
+        Box::pin(async {
+            tokio::task::spawn_blocking(|| 1).await.unwrap();
+            Ok(())
+        })
+    });
+    assert_escape(ended, "spawn_blocking", "host.tasks.block");
+}
+
+#[test]
+fn real_sockets_are_escapes() {
+    let tokios = ended(|_| {
+        Box::pin(async {
+            drop(tokio::net::TcpListener::bind("127.0.0.1:0").await);
+            Ok(())
+        })
+    });
+    assert_escape(tokios, "socket", "host.network");
+    let stds = ended(|_| {
+        Box::pin(async {
+            drop(std::net::UdpSocket::bind("127.0.0.1:0"));
+            Ok(())
+        })
+    });
+    assert_escape(stds, "socket", "host.network");
+}
+
+#[test]
+fn a_real_sleep_is_an_escape() {
+    let ended = ended(|_| {
+        Box::pin(async {
+            std::thread::sleep(ms(1));
+            Ok(())
+        })
+    });
+    assert_escape(ended, "slept on this machine's clock", "host.clock.sleep");
+}
+
+#[test]
+fn waiting_for_another_thread_is_an_escape() {
+    let channel = ended(|_| {
+        Box::pin(async {
+            let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+            assert_eq!(receiver.recv(), Ok(()));
+            Ok(())
+        })
+    });
+    assert_escape(channel, "blocks its thread", "tokio::sync");
+    let lock = ended(|_| {
+        Box::pin(async {
+            let lock = std::sync::Mutex::new(());
+            let _one = lock.lock();
+            let _other = lock.lock();
+            Ok(())
+        })
+    });
+    assert_escape(lock, "a lock it holds already", "tokio::sync");
+}
+
+#[test]
+fn tasks_that_yield_for_ever_are_named_with_their_node_and_time() {
+    let ended = ended(|_| {
+        Box::pin(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    assert_escape(ended, "without end", "a timer");
+    let own = super::outcome(
+        &duo(2, ""),
+        &lone(|_| {
+            Box::pin(async {
+                tokio::spawn(async {
+                    tokio::time::sleep(ms(250)).await;
+                    loop {
+                        tokio::task::yield_now().await;
+                    }
+                });
+                std::future::pending().await
+            })
+        }),
+    );
+    assert_escape(own.ended, "without end", "a timer");
+}
+
+#[test]
+fn a_loop_that_never_awaits_is_killed_and_named() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            node.host().clock.sleep(ms(250)).await;
+            loop {
+                std::hint::spin_loop();
+            }
+        })
+    });
+    let short = Event {
+        turn_wall_max: Duration::from_secs(1),
+    };
+    let outcome = short.run(&plan(&duo(2, ""), 1, &system), &system);
+    let expected = Ended::Stuck {
+        at_us: 250_000,
+        node: "server-1".to_owned(),
+    };
+    assert_eq!(outcome.ended, expected);
+}
+
+#[test]
+fn a_process_that_dies_says_where_it_was() {
+    let died = ended(|_| Box::pin(async { std::process::abort() }));
+    let Ended::Died { at_us, node, how } = &died else {
+        panic!("{died}");
+    };
+    assert_eq!((*at_us, node.as_str()), (250_000, "server-1"));
+    assert_eq!(how, "signal 6");
+    let left = ended(|_| Box::pin(async { std::process::exit(7) }));
+    assert!(matches!(left, Ended::Died { .. }), "{left}");
+}
+
+#[test]
+fn operations_that_wait_while_nothing_is_left_to_happen_are_a_deadlock() {
+    let system = System::new("test")
+        .role("server", |_| std::future::pending())
+        .role("client", |node: Node| async move {
+            // No time limit: the operation is called by hand and never answered.
+            let name = "ask".to_owned();
+            node.record(EventKind::Call {
+                operation: 1,
+                name,
+                key: 0,
+                value: 0,
+            });
+            std::future::pending().await
+        });
+    let ended = outcome(&duo(2, ""), &system).ended;
+    let Ended::Deadlocked { waiting, .. } = &ended else {
+        panic!("{ended}");
+    };
+    assert_eq!(waiting, &["client-1 for operation 1"]);
+}
+
+#[test]
+fn what_an_escape_leaves_is_a_failed_run_with_its_trace() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            node.note("before", 1);
+            std::thread::sleep(ms(1));
+            node.note("after", 1);
+            Ok(())
+        })
+    });
+    let systems = Systems::new([system.clone()]);
+    let plan = plan(&duo(1, ""), 1, &system);
+    let run = crate::run::run(&plan, &systems, &Event::default()).unwrap();
+    assert_eq!(run.verdict.word(), "fail");
+    assert_eq!(noted(&run.outcome.trace, "before").len(), 1);
+    assert_eq!(noted(&run.outcome.trace, "after").len(), 0);
+}

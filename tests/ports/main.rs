@@ -1,0 +1,6 @@
+//! What a port promises: one suite per port, run on every backend and every host.
+
+mod broker;
+mod setting;
+mod store;
+mod sync;
