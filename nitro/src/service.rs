@@ -79,6 +79,7 @@ where
 {
     type Output = Result<S::Response>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().calling.poll(context).map_err(Into::into)
     }
@@ -93,6 +94,7 @@ impl<Q: Send + 'static, R: Send + 'static> Service<Q> for AnyService<Q, R> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Q) -> Calling<R> {
         self.0.dispatch(request)
     }

@@ -11,8 +11,8 @@
 //! where they go, run one peer for so many calls with so many at once:
 //!
 //! ```sh
-//! valgrind --tool=callgrind --collect-atstart=no '--toggle-collect=*counted_calls*' \
-//!     target/release/nitro-peers only nitro 2000 64
+//! valgrind --tool=callgrind --collect-atstart=no '--toggle-collect=*counted_*' \
+//!     target/release/nitro-peers only nitro 2000 64   # or: only nitro 5000 orders
 //! callgrind_annotate callgrind.out.*
 //! ```
 #![expect(clippy::print_stdout, reason = "a table is what this is for")]
@@ -27,7 +27,9 @@ mod over_tonic;
 mod raw;
 mod work;
 
-use measure::{Unary, counted_calls, instructions, median, messages_a_second, runtime, unary};
+use measure::{
+    Unary, counted_calls, counted_stream, instructions, median, messages_a_second, runtime, unary,
+};
 use over_nitro::Nitro;
 use over_tarpc::Tarpc;
 use over_tonic::Tonic;
@@ -46,29 +48,31 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["only", peer, calls, at_once] => {
-            only(peer, calls.parse().unwrap(), at_once.parse().unwrap())
-        }
+        ["only", peer, count, what] => only(peer, count.parse().unwrap(), what),
+        ["streams"] => stream_table(),
         _ => table(),
     }
 }
 
-fn only(peer: &str, calls: usize, at_once: usize) {
+fn only(peer: &str, count: usize, what: &str) {
     match peer {
-        "raw" => alone::<Raw>(calls, at_once),
-        "nitro" => alone::<Nitro>(calls, at_once),
-        "tarpc" => alone::<Tarpc>(calls, at_once),
-        "tonic" => alone::<Tonic>(calls, at_once),
+        "raw" => alone::<Raw>(count, what),
+        "nitro" => alone::<Nitro>(count, what),
+        "tarpc" => alone::<Tarpc>(count, what),
+        "tonic" => alone::<Tonic>(count, what),
         other => println!("{other}: expected raw, nitro, tarpc or tonic"),
     }
 }
 
-/// Warms up, then makes the calls that callgrind counts.
-fn alone<P: Peer>(calls: usize, at_once: usize) {
+/// Warms up, then does the work that callgrind counts: calls, so many at once, or a stream.
+fn alone<P: Peer>(count: usize, what: &str) {
     let runtime = runtime();
     let peer = runtime.block_on(P::start());
-    runtime.block_on(peer.calls(500, at_once, &mut Vec::new()));
-    counted_calls(&runtime, &peer, calls, at_once);
+    runtime.block_on(peer.calls(500, 64, &mut Vec::new()));
+    match what.parse() {
+        Ok(at_once) => counted_calls(&runtime, &peer, count, at_once),
+        Err(_) => counted_stream(&runtime, &peer, count as u64, what),
+    }
 }
 
 /// One peer, measured as often as there were rounds.
@@ -108,9 +112,18 @@ impl<P: Peer> Running<P> {
     }
 
     fn round(&mut self) {
+        self.unary_round();
+        self.stream_round();
+    }
+
+    fn unary_round(&mut self) {
         let (runtime, peer, measured) = (&self.runtime, &self.peer, &mut self.measured);
         measured.at_64.push(unary(runtime, peer, CALLS_64, 64));
         measured.at_1.push(unary(runtime, peer, CALLS_1, 1));
+    }
+
+    fn stream_round(&mut self) {
+        let (runtime, peer, measured) = (&self.runtime, &self.peer, &mut self.measured);
         if P::STREAMS {
             let orders = || runtime.block_on(peer.orders(ORDERS));
             measured.orders.push(messages_a_second(ORDERS, orders));
@@ -168,6 +181,19 @@ fn table() {
     }
     streams(&all);
     idle::table();
+}
+
+/// The streams alone.
+fn stream_table() {
+    let mut raw = Running::<Raw>::start();
+    let mut nitro = Running::<Nitro>::start();
+    let mut tonic = Running::<Tonic>::start();
+    for _ in 0..ROUNDS {
+        raw.stream_round();
+        nitro.stream_round();
+        tonic.stream_round();
+    }
+    streams(&[raw.measured, nitro.measured, tonic.measured]);
 }
 
 fn streams(all: &[Measured]) {

@@ -57,6 +57,18 @@ pub(crate) fn counted_calls<P: Peer>(runtime: &Runtime, peer: &P, calls: usize, 
     runtime.block_on(peer.calls(calls, at_once, &mut Spent::new()));
 }
 
+/// The same for a stream of so many messages: `orders`, `echoes` or `blobs`.
+#[inline(never)]
+pub(crate) fn counted_stream<P: Peer>(runtime: &Runtime, peer: &P, count: u64, what: &str) {
+    runtime.block_on(async {
+        match what {
+            "orders" => peer.orders(count).await,
+            "echoes" => peer.echoes(count).await,
+            _ => peer.blobs(count).await,
+        }
+    });
+}
+
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Unary {
     pub(crate) calls_a_second: f64,
@@ -107,7 +119,7 @@ pub(crate) fn instructions(peer: &str, calls: usize, at_once: usize) -> Option<f
     let program = std::env::current_exe().ok()?;
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .args(["--collect-atstart=no", "--toggle-collect=*counted_calls*"])
+        .args(["--collect-atstart=no", "--toggle-collect=*counted_*"])
         .arg(program)
         .args(["only", peer, &calls.to_string(), &at_once.to_string()])
         .output()

@@ -237,15 +237,11 @@ impl Service<Request> for Balance {
     }
 
     fn call(&mut self, request: Request) -> Balanced {
-        let clock = &self.0.dialer.host.clock;
-        let picked = self
-            .0
-            .view
-            .load()
-            .pick(&*self.0.selector, &request, clock.now());
-        match picked {
+        let now = self.0.dialer.host.clock.now();
+        let view = self.0.view.load();
+        match view.pick(&*self.0.selector, &request, now) {
             Some((in_flight, endpoint)) => {
-                Balanced::Calling(self.0.begin(request, in_flight, endpoint))
+                Balanced::Calling(self.0.begin(request, in_flight, endpoint, now))
             }
             None => Balanced::Waiting(Box::pin(self.0.clone().call_when_known(request))),
         }
@@ -253,9 +249,15 @@ impl Service<Request> for Balance {
 }
 
 impl Cluster {
-    fn begin(&self, request: Request, in_flight: InFlight, endpoint: Arc<Endpoint>) -> Attempt {
+    fn begin(
+        &self,
+        request: Request,
+        in_flight: InFlight,
+        endpoint: Arc<Endpoint>,
+        now: Instant,
+    ) -> Attempt {
         let deadline = request.deadline;
-        let calling = match endpoint.try_call(request) {
+        let calling = match endpoint.try_call(request, now) {
             Ok(calling) => Attempting::Direct(calling),
             Err(request) => {
                 let endpoint = Arc::clone(&endpoint);
@@ -263,7 +265,7 @@ impl Cluster {
             }
         };
         let limit = self.attempt_timeout.map(|timeout| {
-            let at = self.dialer.host.clock.now() + timeout;
+            let at = now + timeout;
             // At the call's own deadline it is the call that ends, not one attempt.
             deadline.is_none_or(|deadline| at < deadline).then_some(at)
         });
@@ -285,12 +287,10 @@ impl Cluster {
             .map_or(until, |deadline| deadline.min(until));
         let mut changed = self.changed.subscribe();
         loop {
-            let picked = self
-                .view
-                .load()
-                .pick(&*self.selector, &request, clock.now());
+            let now = clock.now();
+            let picked = self.view.load().pick(&*self.selector, &request, now);
             if let Some((in_flight, endpoint)) = picked {
-                return self.begin(request, in_flight, endpoint).await;
+                return self.begin(request, in_flight, endpoint, now).await;
             }
             if clock.timeout_at(until, changed.changed()).await.is_err() {
                 let message = format!("no node of {:?} is known", self.service);

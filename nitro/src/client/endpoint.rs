@@ -92,10 +92,10 @@ impl Endpoint {
         self.down_until.store(until.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Begins a call, or gives it back where there is no connection that takes it.
-    pub(super) fn try_call(&self, request: Request) -> Result<Calls, Request> {
+    /// Begins a call now, or gives it back where there is no connection that takes it.
+    pub(super) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
         match self.connection.load().as_ref() {
-            Some(connection) => connection.try_call(request),
+            Some(connection) => connection.try_call(request, now),
             None => Err(request),
         }
     }

@@ -37,12 +37,15 @@ impl ContentTypes for Protobuf {
 impl<T: Message + Default> Codec<T> for Protobuf {
     fn encode(&self, _content_type: &'static str, value: &T, into: &mut BytesMut) -> Result<()> {
         let before = into.len();
-        into.reserve(value.encoded_len());
         value.encode(into).map_err(|error| {
             into.truncate(before);
             let message = format!("protobuf: cannot write {}: {error}", type_name::<T>());
             Error::internal(message).with_source(error)
         })
+    }
+
+    fn to_bytes(&self, _content_type: &'static str, value: &T) -> Result<Bytes> {
+        Ok(value.encode_to_vec().into())
     }
 
     fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<T> {

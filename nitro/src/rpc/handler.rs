@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::bytes::{Bytes, BytesMut};
+use ::bytes::Bytes;
 use futures_util::Stream;
 
 use super::body::{Body, Receiver, Sender, pipe};
@@ -60,15 +60,9 @@ pub(super) type Handler = Arc<dyn Fn(Request) -> Calling<Response> + Send + Sync
 /// What the codec says; [`ResourceExhausted`](crate::error::Kind::ResourceExhausted) when it is
 /// longer than [`codec::MESSAGE_BYTES_MAX`].
 pub fn encode<T, C: Codec<T>>(codec: &C, content_type: &'static str, value: &T) -> Result<Bytes> {
-    let mut buffer = BytesMut::new();
-    codec::encode_within(
-        codec,
-        content_type,
-        value,
-        &mut buffer,
-        codec::MESSAGE_BYTES_MAX,
-    )?;
-    Ok(buffer.freeze())
+    let bytes = codec.to_bytes(content_type, value)?;
+    codec::check_size(bytes.len(), codec::MESSAGE_BYTES_MAX)?;
+    Ok(bytes)
 }
 
 type Decode<T> = dyn Fn(&Bytes) -> Result<T> + Send + Sync;

@@ -94,19 +94,13 @@ impl Connection {
 }
 
 impl Connection {
-    /// Begins a call, or gives it back where the connection takes no further ones.
-    pub(crate) fn try_call(&self, request: Request) -> Result<Calls, Request> {
-        let now = self.now_for(&request);
+    /// Begins a call now, or gives it back where the connection takes no further ones.
+    pub(crate) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
         let state = self.shared.lock();
         if state.closed.is_some() || state.is_draining {
             return Err(request);
         }
-        Ok(Calls::begin(&self.shared, state, request, now))
-    }
-
-    /// The time, if the call has to do with it. Never asked for while the state is held.
-    fn now_for(&self, request: &Request) -> Option<Instant> {
-        request.deadline.map(|_| self.shared.host.clock.now())
+        Ok(Calls::begin(&self.shared, state, request, Some(now)))
     }
 }
 
@@ -120,7 +114,7 @@ impl Service<Request> for Connection {
     }
 
     fn call(&mut self, request: Request) -> Calls {
-        let now = self.now_for(&request);
+        let now = request.deadline.map(|_| self.shared.host.clock.now());
         Calls::begin(&self.shared, self.shared.lock(), request, now)
     }
 }
