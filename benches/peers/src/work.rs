@@ -4,18 +4,16 @@ use bytes::Bytes;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-/// About 100 bytes as protobuf.
+/// A string and integers: 100 bytes as protobuf.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 pub(crate) struct Order {
     #[prost(string, tag = "1")]
     pub(crate) customer: String,
-    #[prost(string, tag = "2")]
-    pub(crate) article: String,
-    #[prost(uint64, tag = "3")]
+    #[prost(uint64, tag = "2")]
     pub(crate) number: u64,
-    #[prost(int64, tag = "4")]
+    #[prost(int64, tag = "3")]
     pub(crate) placed_at_ms: i64,
-    #[prost(uint32, tag = "5")]
+    #[prost(uint32, tag = "4")]
     pub(crate) amount: u32,
 }
 
@@ -37,8 +35,7 @@ pub(crate) const BLOB_BYTES: usize = 64 * 1024;
 
 pub(crate) fn order() -> Order {
     Order {
-        customer: "a customer whose name has a length of some fifty bytes".to_owned(),
-        article: "an article of theirs".to_owned(),
+        customer: "x".repeat(80),
         number: 9_007_199_254_740_991,
         placed_at_ms: 1_750_000_000_000,
         amount: 3,

@@ -39,7 +39,7 @@ enum Messages {
 struct Streamed {
     messages: BoxStream<'static, Result<Bytes>>,
     must_be_driven: bool,
-    deadline: Option<Instant>,
+    limit: Option<Limit>,
     /// Messages taken since there was a wait.
     in_a_row: u32,
 }
@@ -72,7 +72,7 @@ impl Body {
         Self(Messages::Stream(Streamed {
             messages: Box::pin(messages),
             must_be_driven,
-            deadline: None,
+            limit: None,
             in_a_row: 0,
         }))
     }
@@ -85,7 +85,7 @@ impl Body {
     /// When its messages end at the latest, if there is a limit.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.0 {
-            Messages::Stream(stream) => stream.deadline,
+            Messages::Stream(stream) => stream.limit.as_ref().map(|limit| limit.deadline),
             _ => None,
         }
     }
@@ -141,7 +141,7 @@ impl Body {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let next = stream.messages.as_mut().poll_next(context);
+        let next = stream.poll_in_time(context);
         match &next {
             Poll::Pending => stream.in_a_row = 0,
             Poll::Ready(Some(Ok(_))) => stream.in_a_row += 1,
@@ -175,22 +175,19 @@ impl Body {
     /// The same body, ended by [`DeadlineExceeded`](crate::error::Kind::DeadlineExceeded) when
     /// a message is waited for past `deadline`.
     pub fn until(self, deadline: Instant, clock: Arc<dyn Clock>) -> Body {
-        let Messages::Stream(stream) = self.0 else {
+        let Messages::Stream(mut stream) = self.0 else {
             return self;
         };
-        let deadline = stream.deadline.map_or(deadline, |own| own.min(deadline));
-        let until = Until {
-            messages: stream.messages,
-            deadline,
-            clock,
-            timer: None,
-            unlooked: 0,
-        };
-        Body(Messages::Stream(Streamed {
-            messages: Box::pin(until),
-            deadline: Some(deadline),
-            ..stream
-        }))
+        let own = stream.limit.as_ref().map(|limit| limit.deadline);
+        if own.is_none_or(|own| deadline < own) {
+            stream.limit = Some(Limit {
+                deadline,
+                clock,
+                timer: None,
+                unlooked: 0,
+            });
+        }
+        Body(Messages::Stream(stream))
     }
 }
 
@@ -212,8 +209,24 @@ impl Stream for Receiver {
     }
 }
 
-struct Until {
-    messages: BoxStream<'static, Result<Bytes>>,
+impl Streamed {
+    fn poll_in_time(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let Some(limit) = &mut self.limit else {
+            return self.messages.as_mut().poll_next(context);
+        };
+        if !limit.is_over() {
+            if let Poll::Ready(next) = self.messages.as_mut().poll_next(context) {
+                return Poll::Ready(next);
+            }
+            ready!(limit.poll_elapsed(context));
+        }
+        let message = "the time of the call was up before its last message";
+        Poll::Ready(Some(Err(Error::deadline_exceeded(message))))
+    }
+}
+
+/// When the messages end at the latest.
+struct Limit {
     deadline: Instant,
     clock: Arc<dyn Clock>,
     timer: Option<Box<dyn Timer>>,
@@ -221,7 +234,7 @@ struct Until {
     unlooked: u32,
 }
 
-impl Until {
+impl Limit {
     fn is_over(&mut self) -> bool {
         // A stream that is always ready must end as well.
         self.unlooked = match self.unlooked.checked_sub(1) {
@@ -231,23 +244,11 @@ impl Until {
         };
         false
     }
-}
 
-impl Stream for Until {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let this = self.get_mut();
-        if !this.is_over() {
-            if let Poll::Ready(next) = this.messages.as_mut().poll_next(context) {
-                return Poll::Ready(next);
-            }
-            this.unlooked = 0;
-            let (clock, deadline) = (&this.clock, this.deadline);
-            let timer = this.timer.get_or_insert_with(|| clock.timer(deadline));
-            ready!(timer.poll_elapsed(context));
-        }
-        let message = "the time of the call was up before its last message";
-        Poll::Ready(Some(Err(Error::deadline_exceeded(message))))
+    fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.unlooked = 0;
+        let (clock, deadline) = (&self.clock, self.deadline);
+        let timer = self.timer.get_or_insert_with(|| clock.timer(deadline));
+        timer.poll_elapsed(context)
     }
 }
