@@ -9,7 +9,7 @@ use crate::host::clock::Elapsed;
 use crate::host::tasks::TaskGuard;
 use crate::host::{Clock, Host};
 use crate::latest;
-use crate::port::millis;
+use crate::port::{millis, millis_at_least};
 use crate::time::Instant;
 
 /// The part of a lease that its holder does not count on: clocks run unequally fast, and the
@@ -65,7 +65,7 @@ pub(super) async fn acquire(
             note: terms.note.clone(),
             permits: terms.permits,
             ttl_ms: millis(terms.ttl),
-            wait_ms: millis(wait),
+            wait_ms: millis_at_least(wait),
         };
         match leases.ask(request).await {
             Ok(Reply::Granted(token)) => {
