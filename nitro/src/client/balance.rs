@@ -306,10 +306,6 @@ async fn connect_and_call(endpoint: Arc<Endpoint>, request: Request) -> Result<R
 }
 
 /// A call on its way to a node.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the hot path: a box would cost it"
-)]
 pub enum Balanced {
     /// A node was known.
     Calling(Attempt),
