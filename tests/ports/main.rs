@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod broker;
+mod cached;
 mod setting;
 mod store;
 mod sync;
