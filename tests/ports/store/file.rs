@@ -120,36 +120,40 @@ fn what_has_gone_makes_room_for_what_comes() {
     });
 }
 
-#[test]
-fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
-    let good = {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store");
+/// The bytes of a file that was made somewhere.
+fn made(make: impl FnOnce(&std::path::Path)) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("made");
+    make(&path);
+    std::fs::read(&path).unwrap()
+}
+
+fn good() -> Vec<u8> {
+    made(|path| {
         run(On::Machine, async |setting: super::Setting| {
-            let store = Store::file(&setting.host, &path).await.unwrap();
+            let store = Store::file(&setting.host, path).await.unwrap();
             for n in 0..50 {
                 let table = store.table("d", "t");
                 table.write(format!("{n}"), vec![3; 500]).await.unwrap();
             }
         });
-        std::fs::read(&path).unwrap()
-    };
-    let foreign = {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("other");
-        let database = redb::Database::create(&path).unwrap();
+    })
+}
+
+fn foreign() -> Vec<u8> {
+    made(|path| {
+        let database = redb::Database::create(path).unwrap();
         let transaction = database.begin_write().unwrap();
         let table = redb::TableDefinition::<u64, u64>::new("theirs");
         transaction.open_table(table).unwrap().insert(1, 2).unwrap();
         transaction.commit().unwrap();
-        drop(database);
-        std::fs::read(&path).unwrap()
-    };
-    let newer = {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("newer");
-        std::fs::write(&path, &good).unwrap();
-        let database = redb::Database::create(&path).unwrap();
+    })
+}
+
+fn newer(good: &[u8]) -> Vec<u8> {
+    made(|path| {
+        std::fs::write(path, good).unwrap();
+        let database = redb::Database::create(path).unwrap();
         let transaction = database.begin_write().unwrap();
         let meta = redb::TableDefinition::<&str, u64>::new("nitro/meta");
         transaction
@@ -158,9 +162,13 @@ fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
             .insert("format", 2)
             .unwrap();
         transaction.commit().unwrap();
-        drop(database);
-        std::fs::read(&path).unwrap()
-    };
+    })
+}
+
+#[test]
+fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
+    let good = good();
+    let (foreign, newer) = (foreign(), newer(&good));
     let mut other_version = good.clone();
     other_version[64] = 0x7f;
     let cut = |length: usize| good[..length].to_vec();
@@ -212,7 +220,7 @@ fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
             assert!(error.message().contains(&name), "{what}: {error}");
             if kinds == [Kind::FailedPrecondition] {
                 let after = std::fs::read(&path).unwrap();
-                assert_eq!(after == bytes, true, "{what}: the file was changed");
+                assert!(after == bytes, "{what}: the file was changed");
             }
         });
     }

@@ -52,6 +52,35 @@ impl Model {
         held
     }
 
+    /// Takes in an answer, and compares it.
+    fn acquired(
+        &mut self,
+        name: &'static str,
+        owner: &'static str,
+        (permits, until): (usize, u64),
+        answer: Reply,
+    ) -> Result<(), TestCaseError> {
+        let last = self.last.get(name).copied().unwrap_or(0);
+        let held = self.held(name);
+        let own = held.get(owner).map(|(token, _)| *token);
+        match (own, held.len() < permits) {
+            (Some(token), _) => {
+                prop_assert_eq!(answer, Reply::Granted(token));
+                held.insert(owner, (token, until));
+            }
+            (None, false) => prop_assert_eq!(answer, Reply::Busy),
+            (None, true) => {
+                let Reply::Granted(token) = answer else {
+                    return Err(TestCaseError::fail("it was free"));
+                };
+                prop_assert!(token > last, "{} after {}", token, last);
+                held.insert(owner, (token, until));
+                self.last.insert(name, token);
+            }
+        }
+        Ok(())
+    }
+
     /// The error of someone who does not hold.
     fn refusal(&mut self, name: &'static str, owner: &str) -> Option<Kind> {
         let held = self.held(name);
@@ -79,24 +108,7 @@ async fn agree(leases: &Leases, host: &Host, steps: Vec<Step>) -> Result<(), Tes
                     wait_ms: 0,
                 };
                 let answer = leases.ask(request).await.unwrap();
-                let last = model.last.get(name).copied().unwrap_or(0);
-                let held = model.held(name);
-                let own = held.get(owner).map(|(token, _)| *token);
-                match (own, held.len() < permits as usize) {
-                    (Some(token), _) => {
-                        prop_assert_eq!(answer, Reply::Granted(token));
-                        held.insert(owner, (token, until));
-                    }
-                    (None, false) => prop_assert_eq!(answer, Reply::Busy),
-                    (None, true) => {
-                        let Reply::Granted(token) = answer else {
-                            return Err(TestCaseError::fail("it was free"));
-                        };
-                        prop_assert!(token > last, "{} after {}", token, last);
-                        held.insert(owner, (token, until));
-                        model.last.insert(name, token);
-                    }
-                }
+                model.acquired(name, owner, (permits as usize, until), answer)?;
             }
             Step::Renew(name, owner, ttl_ms) => {
                 let request = Request::Renew {
