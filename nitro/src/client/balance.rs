@@ -123,6 +123,7 @@ impl Balance {
         let gone =
             |endpoint: &&Arc<Endpoint>| !endpoints.iter().any(|one| Arc::ptr_eq(one, endpoint));
         let retired: Vec<_> = before.endpoints.iter().filter(gone).cloned().collect();
+        cluster.selector.prepare(&candidates);
         cluster.view.store(Arc::new(View {
             candidates,
             endpoints,
@@ -306,10 +307,6 @@ async fn connect_and_call(endpoint: Arc<Endpoint>, request: Request) -> Result<R
 }
 
 /// A call on its way to a node.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the hot path: a box would cost it"
-)]
 pub enum Balanced {
     /// A node was known.
     Calling(Attempt),
