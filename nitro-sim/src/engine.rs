@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::plan::Plan;
+use crate::scenario::Network;
 use crate::system::{System, Systems};
-use crate::trace::Trace;
+use crate::trace::{Difference, Trace};
 pub use ended::Ended;
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
@@ -37,8 +38,22 @@ pub trait Engine {
     /// Why not, and which engine can.
     fn supports(&self, fault: &Fault) -> Result<(), String>;
 
-    /// Runs a plan whose every fault it supports.
+    /// Whether it can be such a network.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and which engine can.
+    fn supports_network(&self, _network: &Network) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Runs a plan whose network and every fault it supports.
     fn run(&self, plan: &Plan, system: &System) -> Outcome;
+
+    /// Runs a plan again: where the run parts from the first; none when it does not.
+    fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
+        first.first_difference(&self.run(plan, system).trace)
+    }
 }
 
 /// What came of a run.
@@ -57,7 +72,7 @@ pub struct Outcome {
 pub struct Refusal {
     /// The engine's name.
     pub engine: String,
-    /// Each fault by its id, with why it is refused.
+    /// Each fault by its id, or the network, with why it is refused.
     pub reasons: Vec<(String, String)>,
 }
 
@@ -80,6 +95,9 @@ impl std::error::Error for Refusal {}
 /// All that it cannot do.
 pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
     let mut reasons: Vec<(String, String)> = Vec::new();
+    if let Err(why) = engine.supports_network(&plan.network) {
+        reasons.push(("network".to_owned(), why));
+    }
     for fault in &plan.faults {
         if let Err(why) = engine.supports(&fault.fault)
             && reasons.iter().all(|(id, _)| *id != fault.id)

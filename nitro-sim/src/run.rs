@@ -88,13 +88,13 @@ pub fn run(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run, R
     let outcome = engine.run(plan, system);
     // A run cut short by this machine's time need not be equal to another.
     let is_compared = plan.checks.replayed && outcome.ended == Ended::Finished;
-    let again = is_compared.then(|| engine.run(plan, system));
+    let again = is_compared.then(|| engine.again(plan, system, &outcome.trace));
     let verdict = judge(
         plan,
         system,
         &outcome.trace,
         &outcome.ended,
-        again.as_ref().map(|again| &again.trace),
+        again.flatten().as_ref(),
     );
     Ok(Run {
         plan: plan.clone(),

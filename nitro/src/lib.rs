@@ -69,10 +69,12 @@
 pub mod address;
 pub mod app;
 pub mod broker;
+pub mod cache;
 pub mod client;
 pub mod codec;
 pub mod durable;
 pub mod error;
+pub mod events;
 pub mod host;
 pub mod latest;
 pub mod layer;

@@ -99,3 +99,9 @@ impl<Q: PortRequest> Operation for Call<Q> {
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// Whole milliseconds that are no shorter: for what is waited for until a time, so that nobody
+/// asks again and again in the last part of a millisecond.
+pub(crate) fn millis_at_least(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

@@ -135,7 +135,7 @@ fn of_links(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<Faul
     Some(FaultKind::Decided(fault))
 }
 
-fn between(section: &Section<'_>, cluster: &Cluster) -> Option<[Vec<String>; 2]> {
+pub(super) fn between(section: &Section<'_>, cluster: &Cluster) -> Option<[Vec<String>; 2]> {
     groups(section, "between", 2..=2, cluster)?.try_into().ok()
 }
 

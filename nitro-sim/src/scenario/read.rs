@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+use super::bounds::{DURATION_S_MAX, NODES_MAX};
 use super::problem::{Collector, list, nearest};
 use super::section::{Bounds, Section, describe, integer_of, number_of};
 use super::{
-    Catalogue, Checks, Choice, Known, Network, Problems, Range, Scenario, Schedule, Yields,
-    node_names,
+    Catalogue, Checks, Choice, Known, Problems, Range, Scenario, Schedule, Yields, node_names,
 };
-use super::{clashes, faults, workloads};
+use super::{clashes, faults, network, workloads};
 
 /// The nodes of a scenario, by role and by name.
 pub(super) struct Cluster {
@@ -95,7 +94,7 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
     let duration = root.number("duration_s", Bounds::new(0.001, DURATION_S_MAX, "seconds"));
     root.missing("duration_s", "how many virtual seconds it runs");
     let cluster = nodes(root, known);
-    let network = network(root);
+    let network = network::read(root, &cluster);
     let schedule = schedule(root);
     let parameters = parameters(root);
     // Where the duration is wrong, the rest is read against the longest there is, so that its
@@ -179,24 +178,6 @@ fn unknown_role(section: &Section<'_>, role: &str, start: usize, known: Option<&
         let todo = nearest(role, names);
         section.problem_at(start, role, "is not a role of the system", &expected, &todo);
     }
-}
-
-fn network(root: &Section<'_>) -> Network {
-    let mut network = Network {
-        latency_us: [1000, 1000],
-        loss: 0.0,
-    };
-    if let Some(section) = root.section("network") {
-        let bounds = Bounds::new(0.0, LATENCY_MS_MAX, "milliseconds");
-        if let Some(latency) = section.range("latency_ms", bounds) {
-            network.latency_us = range_us(latency);
-        }
-        if let Some(loss) = section.number("loss", Bounds::SHARE) {
-            network.loss = loss;
-        }
-        section.finish();
-    }
-    network
 }
 
 fn schedule(root: &Section<'_>) -> Schedule {

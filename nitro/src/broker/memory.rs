@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::sync::watch;
 use tower::Service;
 
 use self::group::{Dead, Group};
@@ -16,6 +15,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::host::{Clock, Host};
+use crate::latest;
 use crate::port::Call;
 use crate::service::Calling;
 use crate::time::Instant;
@@ -54,7 +54,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Wakes those who wait for messages or for room.
-    changed: watch::Sender<()>,
+    changed: latest::Sender<()>,
     limits: Limits,
 }
 
@@ -74,7 +74,7 @@ impl Memory {
         let shared = Shared {
             clock: Arc::clone(&host.clock),
             state: Mutex::new(State::default()),
-            changed: watch::Sender::new(()),
+            changed: latest::Sender::new(()),
             limits,
         };
         Self {
@@ -108,7 +108,7 @@ impl Service<Call<Request>> for Memory {
                         Some(number) => number,
                         None => return Err(shared.at_now(|state, _| state.blocked(&messages))),
                     };
-                    shared.changed.send_replace(());
+                    shared.changed.set(());
                     Ok(Reply::Published(number))
                 }
                 Request::Subscribe {
@@ -118,7 +118,7 @@ impl Service<Call<Request>> for Memory {
                     let most = shared.limits.groups_max;
                     shared
                         .at_now(|state, now| state.subscribe(subscription, consumer, now, most))?;
-                    shared.changed.send_replace(());
+                    shared.changed.set(());
                     Ok(Reply::Subscribed)
                 }
                 Request::Pull {
@@ -145,12 +145,12 @@ impl Service<Call<Request>> for Memory {
                         state.send_dead(&subscription, dead.into_iter().collect());
                         Ok::<_, Error>(())
                     })?;
-                    shared.changed.send_replace(());
+                    shared.changed.set(());
                     Ok(Reply::Settled)
                 }
                 Request::Unsubscribe { subscription } => {
                     let gone = shared.at_now(|state, _| state.groups.remove(&subscription));
-                    shared.changed.send_replace(());
+                    shared.changed.set(());
                     Ok(Reply::Unsubscribed(gone.is_some()))
                 }
             }
@@ -165,7 +165,7 @@ impl Shared {
         // Nothing in the state's methods panics half-way, so a poisoned state is a whole one.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.expire(now) {
-            self.changed.send_replace(());
+            self.changed.set(());
         }
         what(&mut state, now)
     }
@@ -179,14 +179,14 @@ impl Shared {
         mut what: impl FnMut(&mut State, Instant) -> Result<Option<R>>,
     ) -> Result<Option<R>> {
         let mut changed = self.changed.subscribe();
-        if self.changed.receiver_count() > self.limits.waiters_max {
+        if self.changed.receivers() > self.limits.waiters_max {
             let most = self.limits.waiters_max;
             let message = format!("broker: more than {most} requests are waiting");
             return Err(Error::resource_exhausted(message));
         }
         loop {
             // Marked as seen before looking, so that no change falls in between.
-            changed.borrow_and_update();
+            changed.mark_seen();
             let (done, next, now) = self.at_now(|state, now| {
                 let done = what(state, now)?;
                 let group = group.and_then(|name| state.groups.get(name));

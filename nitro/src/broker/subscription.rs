@@ -14,7 +14,8 @@ use crate::host::tasks::panic_message;
 use crate::layer::RetryPolicy;
 use crate::port::millis;
 
-/// How long one question waits for a message.
+/// How long one question waits for a message, at the most: it is no longer than half the time to
+/// acknowledge, so that there is time left for what comes at the end of it.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// How many messages are asked for at a time: few, because the others of the group could have
@@ -103,18 +104,18 @@ impl Subscription {
                 }
             }
             let asked_at = self.host.clock.now();
+            let visibility = Duration::from_millis(self.consumer.visibility_ms);
             let request = Request::Pull {
                 subscription: self.name.to_string(),
                 limit: PULLED,
-                wait_ms: millis(WAIT),
+                wait_ms: millis(WAIT.min(visibility / 2)),
             };
             match self.broker.ask(request).await {
                 Ok(Reply::Pulled(pulled)) => {
                     (self.dropped, self.dead) = (pulled.dropped, pulled.dead);
-                    // Counted from when it was asked for if it was answered at once; what came
-                    // after a wait is counted from half its time.
-                    let visibility = Duration::from_millis(self.consumer.visibility_ms);
-                    let until = (asked_at + visibility).max(self.host.clock.now() + visibility / 2);
+                    // However long the answer was on its way, what it brings was delivered after
+                    // it was asked for, and is this member's for at least as long from then.
+                    let until = asked_at + visibility;
                     let delivered = pulled.delivered.into_iter();
                     self.at_hand.extend(delivered.map(|one| (one, until)));
                 }

@@ -95,7 +95,7 @@ impl Endpoint {
     /// Begins a call now, or gives it back where there is no connection that takes it.
     #[expect(
         clippy::result_large_err,
-        reason = "what is given back is no error: a box would be for nothing"
+        reason = "what is given back goes on: a box would cost it"
     )]
     pub(super) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
         match self.connection.load().as_ref() {

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-
 use super::commit::Logged;
 use super::{BATCH_BYTES_MAX, Change, ChangeKind, LIST_MAX, Watched};
 use crate::error::{Error, Result};
 use crate::host::Clock;
+use crate::latest;
 use crate::port::Revision;
 use crate::time::Instant;
 
@@ -21,7 +20,7 @@ pub(super) struct Journal {
     clock: Arc<dyn Clock>,
     log: Mutex<Log>,
     /// Wakes watchers at every change.
-    changed: watch::Sender<()>,
+    changed: latest::Sender<()>,
     watchers_max: usize,
 }
 
@@ -52,7 +51,7 @@ impl Journal {
         Self {
             clock,
             log: Mutex::new(log),
-            changed: watch::Sender::new(()),
+            changed: latest::Sender::new(()),
             watchers_max,
         }
     }
@@ -68,7 +67,7 @@ impl Journal {
             return;
         }
         self.lock().push(changes);
-        self.changed.send_replace(());
+        self.changed.set(());
     }
 
     /// Begins anew at a revision of another epoch: all who watch must list again.
@@ -77,7 +76,7 @@ impl Journal {
         log.entries.clear();
         (log.last, log.changes, log.bytes) = (last, 0, 0);
         drop(log);
-        self.changed.send_replace(());
+        self.changed.set(());
     }
 
     /// What changed after a revision at the places that begin so. `tend` removes what is due and
@@ -94,7 +93,7 @@ impl Journal {
         Fut: Future<Output = Result<Option<Instant>>>,
     {
         let mut changed = self.changed.subscribe();
-        if self.changed.receiver_count() > self.watchers_max {
+        if self.changed.receivers() > self.watchers_max {
             return Err(Error::resource_exhausted(format!(
                 "store: more than {} watchers are waiting",
                 self.watchers_max
@@ -104,7 +103,7 @@ impl Journal {
         loop {
             let next_expiry = tend().await?;
             // Marked as seen before looking, so that no change falls in between.
-            changed.borrow_and_update();
+            changed.mark_seen();
             let watched = self.lock().after(places, after);
             match &watched {
                 Watched::Changes { changes, revision }

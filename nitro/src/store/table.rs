@@ -10,7 +10,7 @@ use super::{
     TableName, Watched, Write, unexpected,
 };
 use crate::error::Result;
-use crate::port::{Revision, millis};
+use crate::port::{Revision, millis, millis_at_least};
 
 /// One table of a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -161,7 +161,7 @@ impl Table {
             table: self.name.clone(),
             prefix: prefix.into(),
             after,
-            wait_ms: millis(wait),
+            wait_ms: millis_at_least(wait),
         };
         match self.store.ask(request).await? {
             Reply::Watched(watched) => Ok(watched),

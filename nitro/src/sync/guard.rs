@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::{Fence, Leases, Reply, Request, Terms, WAIT_MAX, is_lost, unexpected};
 use crate::error::{Error, Result};
 use crate::host::clock::Elapsed;
 use crate::host::tasks::TaskGuard;
 use crate::host::{Clock, Host};
-use crate::port::millis;
+use crate::latest;
+use crate::port::{millis, millis_at_least};
 use crate::time::Instant;
 
 /// The part of a lease that its holder does not count on: clocks run unequally fast, and the
@@ -27,7 +26,7 @@ pub struct Guard {
     lease: Arc<Lease>,
     token: u64,
     /// When the lease ends, as far as is known here; [`LOST`] when it has.
-    until: watch::Receiver<Instant>,
+    until: latest::Receiver<Instant>,
     _task: TaskGuard,
 }
 
@@ -66,7 +65,7 @@ pub(super) async fn acquire(
             note: terms.note.clone(),
             permits: terms.permits,
             ttl_ms: millis(terms.ttl),
-            wait_ms: millis(wait),
+            wait_ms: millis_at_least(wait),
         };
         match leases.ask(request).await {
             Ok(Reply::Granted(token)) => {
@@ -134,8 +133,8 @@ impl Lease {
     }
 
     /// Renews until the lease is lost: because it is said so, or because its time is over.
-    async fn keep(&self, sender: &watch::Sender<Instant>) {
-        let mut until = *sender.borrow();
+    async fn keep(&self, sender: &latest::Sender<Instant>, until: Instant) {
+        let mut until = until;
         let pause = self.ttl / 3;
         loop {
             let next = (self.clock.now() + pause).min(until);
@@ -148,7 +147,7 @@ impl Lease {
                 // An answer that took longer than the lease is one about the past.
                 Ok(Ok(renewed)) if self.clock.now() < until.max(renewed) => {
                     until = until.max(renewed);
-                    sender.send_replace(until);
+                    sender.set(until);
                 }
                 Ok(Err(error)) if is_lost(&error) => break,
                 Ok(Ok(_) | Err(_)) | Err(Elapsed) => {
@@ -157,16 +156,16 @@ impl Lease {
             }
         }
         tracing::warn!(name = self.name, "a lease is lost");
-        sender.send_replace(LOST);
+        sender.set(LOST);
     }
 }
 
 impl Guard {
     fn start(host: &Host, lease: Lease, token: u64, until: Instant) -> Self {
         let lease = Arc::new(lease);
-        let (sender, receiver) = watch::channel(until);
+        let (sender, receiver) = latest::channel(until);
         let keeping = Arc::clone(&lease);
-        let keep = Box::pin(async move { keeping.keep(&sender).await });
+        let keep = Box::pin(async move { keeping.keep(&sender, until).await });
         let task = host.tasks.spawn("keep a lease", keep);
         Self {
             lease,
@@ -197,14 +196,15 @@ impl Guard {
     /// Whether it is held now, by this host's own clock. It may be lost the next moment: what is
     /// done on the strength of it needs the [`fence`](Guard::fence).
     pub fn is_held(&self) -> bool {
-        self.lease.clock.now() < *self.until.borrow()
+        self.lease.clock.now() < self.until.get()
     }
 
     /// Waits until it is lost: at the latest when it ends by this host's own clock.
     pub async fn lost(&self) {
         let mut until = self.until.clone();
         loop {
-            let end = *until.borrow_and_update();
+            until.mark_seen();
+            let end = until.get();
             if self.lease.clock.now() >= end {
                 return;
             }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tower::Service;
 
 use super::{Holder, Reply, Request, WAIT_MAX, not_held};
 use crate::error::{Error, Result};
 use crate::host::{Clock, Host};
+use crate::latest;
 use crate::port::Call;
 use crate::service::Calling;
 use crate::time::Instant;
@@ -51,7 +51,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Wakes waiters when a lease is granted or ends.
-    changed: watch::Sender<()>,
+    changed: latest::Sender<()>,
     limits: Limits,
 }
 
@@ -82,7 +82,7 @@ impl Memory {
         let shared = Shared {
             clock: Arc::clone(&host.clock),
             state: Mutex::new(state),
-            changed: watch::Sender::new(()),
+            changed: latest::Sender::new(()),
             limits,
         };
         Self {
@@ -129,7 +129,7 @@ impl Service<Call<Request>> for Memory {
                         .await?;
                     if granted.is_some() {
                         // For those who observe.
-                        shared.changed.send_replace(());
+                        shared.changed.set(());
                     }
                     Ok(granted.map_or(Reply::Busy, Reply::Granted))
                 }
@@ -144,7 +144,7 @@ impl Service<Call<Request>> for Memory {
                 }
                 Request::Release { name, owner } => {
                     shared.at_now(&name, |state, _| state.release(&name, &owner))?;
-                    shared.changed.send_replace(());
+                    shared.changed.set(());
                     Ok(Reply::Released)
                 }
                 Request::Observe {
@@ -186,7 +186,7 @@ impl Shared {
         // Nothing in the state's methods panics half-way, so a poisoned state is a whole one.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.expire(name, now) {
-            self.changed.send_replace(());
+            self.changed.set(());
         }
         what(&mut state, now)
     }
@@ -199,7 +199,7 @@ impl Shared {
         mut what: impl FnMut(&mut State) -> Result<Option<R>>,
     ) -> Result<Option<R>> {
         let mut changed = self.changed.subscribe();
-        if self.changed.receiver_count() > self.limits.waiters_max {
+        if self.changed.receivers() > self.limits.waiters_max {
             return Err(Error::resource_exhausted(format!(
                 "sync: more than {} requests are waiting",
                 self.limits.waiters_max
@@ -207,7 +207,7 @@ impl Shared {
         }
         loop {
             // Marked as seen before looking, so that no change falls in between.
-            changed.borrow_and_update();
+            changed.mark_seen();
             let (done, next, now) = self.at_now(name, |state, now| {
                 Ok((what(state)?, state.next_expiry(name), now))
             })?;

@@ -120,86 +120,76 @@ fn what_has_gone_makes_room_for_what_comes() {
     });
 }
 
+/// A store of this version, as it lies on the disk.
+fn good_file() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    run(On::Machine, async |setting: super::Setting| {
+        let store = Store::file(&setting.host, &path).await.unwrap();
+        for n in 0..50 {
+            let table = store.table("d", "t");
+            table.write(format!("{n}"), vec![3; 500]).await.unwrap();
+        }
+    });
+    std::fs::read(&path).unwrap()
+}
+
+/// A database that some other program wrote.
+fn foreign_file() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("other");
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table = redb::TableDefinition::<u64, u64>::new("theirs");
+    transaction.open_table(table).unwrap().insert(1, 2).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    std::fs::read(&path).unwrap()
+}
+
+/// A store of a later version of this program.
+fn newer_file(good: &[u8]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("newer");
+    std::fs::write(&path, good).unwrap();
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&str, u64>::new("nitro/meta");
+    let mut table = transaction.open_table(meta).unwrap();
+    table.insert("format", 2).unwrap();
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+    std::fs::read(&path).unwrap()
+}
+
 #[test]
 fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
-    let good = {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store");
-        run(On::Machine, async |setting: super::Setting| {
-            let store = Store::file(&setting.host, &path).await.unwrap();
-            for n in 0..50 {
-                let table = store.table("d", "t");
-                table.write(format!("{n}"), vec![3; 500]).await.unwrap();
-            }
-        });
-        std::fs::read(&path).unwrap()
-    };
-    let foreign = {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("other");
-        let database = redb::Database::create(&path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let table = redb::TableDefinition::<u64, u64>::new("theirs");
-        transaction.open_table(table).unwrap().insert(1, 2).unwrap();
-        transaction.commit().unwrap();
-        drop(database);
-        std::fs::read(&path).unwrap()
-    };
-    let newer = {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("newer");
-        std::fs::write(&path, &good).unwrap();
-        let database = redb::Database::create(&path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let meta = redb::TableDefinition::<&str, u64>::new("nitro/meta");
-        transaction
-            .open_table(meta)
-            .unwrap()
-            .insert("format", 2)
-            .unwrap();
-        transaction.commit().unwrap();
-        drop(database);
-        std::fs::read(&path).unwrap()
-    };
+    let good = good_file();
     let mut other_version = good.clone();
     other_version[64] = 0x7f;
     let cut = |length: usize| good[..length].to_vec();
-    let zeros = vec![0; 8192];
+    let no_store = "is no store";
+    let text = b"#!/bin/sh\necho hello\n".to_vec();
+    let newer = "format 2, and this program reads format 1";
+    let refused: &[Kind] = &[Kind::FailedPrecondition];
+    let damaged: &[Kind] = &[Kind::DataLoss];
+    let either: &[Kind] = &[Kind::FailedPrecondition, Kind::DataLoss];
     let wrong: [(&str, Vec<u8>, &[Kind], &str); 9] = [
-        (
-            "empty",
-            Vec::new(),
-            &[Kind::FailedPrecondition],
-            "is no store",
-        ),
-        (
-            "text",
-            b"#!/bin/sh\necho hello\n".to_vec(),
-            &[Kind::FailedPrecondition],
-            "is no store",
-        ),
-        ("zeros", zeros, &[Kind::FailedPrecondition], "is no store"),
+        ("empty", Vec::new(), refused, no_store),
+        ("text", text, refused, no_store),
+        ("zeros", vec![0; 8192], refused, no_store),
         (
             "foreign",
-            foreign,
-            &[Kind::FailedPrecondition],
+            foreign_file(),
+            refused,
             "some other program's database",
         ),
-        (
-            "newer",
-            newer,
-            &[Kind::FailedPrecondition],
-            "format 2, and this program reads format 1",
-        ),
-        (
-            "other",
-            other_version,
-            &[Kind::FailedPrecondition, Kind::DataLoss],
-            "",
-        ),
-        ("cut at 100", cut(100), &[Kind::DataLoss], ""),
-        ("cut at 5000", cut(5_000), &[Kind::DataLoss], ""),
-        ("cut in half", cut(good.len() / 2), &[Kind::DataLoss], ""),
+        ("newer", newer_file(&good), refused, newer),
+        ("other", other_version, either, ""),
+        ("cut at 100", cut(100), damaged, ""),
+        ("cut at 5000", cut(5_000), damaged, ""),
+        ("cut in half", cut(good.len() / 2), damaged, ""),
     ];
     for (what, bytes, kinds, expected) in wrong {
         run(On::Machine, async |mut setting: super::Setting| {
@@ -212,7 +202,7 @@ fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
             assert!(error.message().contains(&name), "{what}: {error}");
             if kinds == [Kind::FailedPrecondition] {
                 let after = std::fs::read(&path).unwrap();
-                assert_eq!(after == bytes, true, "{what}: the file was changed");
+                assert!(after == bytes, "{what}: the file was changed");
             }
         });
     }

@@ -52,6 +52,36 @@ impl Model {
         held
     }
 
+    /// Compares an answer to who holds, and takes it in.
+    fn acquired(
+        &mut self,
+        name: &'static str,
+        owner: &'static str,
+        permits: u32,
+        until: u64,
+        answer: Reply,
+    ) -> Result<(), TestCaseError> {
+        let last = self.last.get(name).copied().unwrap_or(0);
+        let held = self.held(name);
+        let own = held.get(owner).map(|(token, _)| *token);
+        match (own, held.len() < permits as usize) {
+            (Some(token), _) => {
+                prop_assert_eq!(answer, Reply::Granted(token));
+                held.insert(owner, (token, until));
+            }
+            (None, false) => prop_assert_eq!(answer, Reply::Busy),
+            (None, true) => {
+                let Reply::Granted(token) = answer else {
+                    return Err(TestCaseError::fail("it was free"));
+                };
+                prop_assert!(token > last, "{} after {}", token, last);
+                held.insert(owner, (token, until));
+                self.last.insert(name, token);
+            }
+        }
+        Ok(())
+    }
+
     /// The error of someone who does not hold.
     fn refusal(&mut self, name: &'static str, owner: &str) -> Option<Kind> {
         let held = self.held(name);
@@ -63,6 +93,24 @@ impl Model {
     }
 }
 
+async fn acquire(
+    leases: &Leases,
+    name: &'static str,
+    owner: &'static str,
+    permits: u32,
+    ttl_ms: u64,
+) -> Reply {
+    let request = Request::Acquire {
+        name: name.to_owned(),
+        owner: owner.to_owned(),
+        note: owner.to_owned(),
+        permits,
+        ttl_ms,
+        wait_ms: 0,
+    };
+    leases.ask(request).await.unwrap()
+}
+
 async fn agree(leases: &Leases, host: &Host, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut model = Model::default();
     let kind = |asked: &nitro::Result<Reply>| asked.as_ref().err().map(nitro::Error::kind);
@@ -70,33 +118,8 @@ async fn agree(leases: &Leases, host: &Host, steps: Vec<Step>) -> Result<(), Tes
         match step {
             Step::Acquire(name, owner, permits, ttl_ms) => {
                 let until = model.now + ttl_ms;
-                let request = Request::Acquire {
-                    name: name.to_owned(),
-                    owner: owner.to_owned(),
-                    note: owner.to_owned(),
-                    permits,
-                    ttl_ms,
-                    wait_ms: 0,
-                };
-                let answer = leases.ask(request).await.unwrap();
-                let last = model.last.get(name).copied().unwrap_or(0);
-                let held = model.held(name);
-                let own = held.get(owner).map(|(token, _)| *token);
-                match (own, held.len() < permits as usize) {
-                    (Some(token), _) => {
-                        prop_assert_eq!(answer, Reply::Granted(token));
-                        held.insert(owner, (token, until));
-                    }
-                    (None, false) => prop_assert_eq!(answer, Reply::Busy),
-                    (None, true) => {
-                        let Reply::Granted(token) = answer else {
-                            return Err(TestCaseError::fail("it was free"));
-                        };
-                        prop_assert!(token > last, "{} after {}", token, last);
-                        held.insert(owner, (token, until));
-                        model.last.insert(name, token);
-                    }
-                }
+                let answer = acquire(leases, name, owner, permits, ttl_ms).await;
+                model.acquired(name, owner, permits, until, answer)?;
             }
             Step::Renew(name, owner, ttl_ms) => {
                 let request = Request::Renew {

@@ -55,7 +55,7 @@ impl<'p> Cluster<'p> {
         let names: Vec<Arc<str>> = plan.nodes.iter().map(name).collect();
         let address = |name: &Arc<str>| (Arc::clone(name), sim.lookup(&**name));
         let nodes: Vec<(Arc<str>, IpAddr)> = names.iter().map(address).collect();
-        let latency_min = Duration::from_micros(plan.network.latency_us[0]).max(TICK);
+        let latency_min = Duration::from_micros(bounds_us(plan)[0]).max(TICK);
         let links = Links::new(
             plan.seed,
             &nodes,
@@ -247,9 +247,15 @@ impl<'p> Cluster<'p> {
     }
 }
 
+/// How long a message takes: at least and at most.
+fn bounds_us(plan: &Plan) -> [u64; 2] {
+    let bounds = plan.network.latency.bounds_us();
+    bounds.expect("the engine refuses other distributions")
+}
+
 fn builder(plan: &Plan) -> turmoil::Builder {
     let mut builder = turmoil::Builder::new();
-    let [least, most] = plan.network.latency_us;
+    let [least, most] = bounds_us(plan);
     builder
         .rng_seed(plan.seed)
         .epoch(UNIX_EPOCH + Duration::from_secs(EPOCH_UNIX_SECONDS))

@@ -407,8 +407,8 @@ fn what_turmoil_cannot_do_is_refused_by_name_before_the_run() {
     let refusal = accepts(&Turmoil, &plan).unwrap_err();
     insta::assert_snapshot!(refusal.to_string(), @r"
     the engine turmoil refuses the plan:
-        fault-1: turmoil cannot slow a node down (slow); no engine of this version can
-        drift: turmoil has one clock for all nodes (clock_drift); no engine of this version can
+        fault-1: turmoil cannot slow a node down (slow); the event engine can
+        drift: turmoil has one clock for all nodes (clock_drift); the event engine can
     ");
     assert!(run(&plan, &Systems::new([system]), &Turmoil).is_err());
     assert!(!*ran.lock().unwrap());
@@ -468,4 +468,23 @@ fn a_run_that_records_too_much_is_inconclusive() {
         reason(&verdict).contains("1000000 events by 0.000 s"),
         "{verdict:?}"
     );
+}
+
+#[test]
+fn a_network_that_turmoil_cannot_be_is_refused_by_name() {
+    let system = lone(|_| Box::pin(async { Ok(()) }));
+    let log_normal =
+        "[network]\nlatency = { distribution = \"log_normal\", median_ms = 2, p99_ms = 9 }\n";
+    for (network, expected) in [
+        (
+            log_normal,
+            "network: turmoil has no latency that is log_normal; the event engine has",
+        ),
+        ("[network]\nduplicate = 0.5\n", "no duplicates"),
+        ("[network]\nbytes_per_second = 5\n", "no bandwidth"),
+    ] {
+        let text = duo(2, "").replace("[network]\nlatency_ms = 2\n", network);
+        let refusal = accepts(&Turmoil, &plan(&text, 1, &system)).unwrap_err();
+        assert!(refusal.to_string().contains(expected), "{refusal}");
+    }
 }

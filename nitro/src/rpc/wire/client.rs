@@ -97,7 +97,7 @@ impl Connection {
     /// Begins a call now, or gives it back where the connection takes no further ones.
     #[expect(
         clippy::result_large_err,
-        reason = "what is given back is no error: a box would be for nothing"
+        reason = "what is given back goes on: a box would cost it"
     )]
     pub(crate) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
         let state = self.shared.lock();

@@ -60,6 +60,7 @@ pub(crate) struct LinkSettings {
 
 impl LinkSettings {
     /// A link with this latency and nothing else to it.
+    #[cfg(test)]
     pub(crate) const fn new(latency: Latency) -> Self {
         Self {
             latency,
@@ -74,10 +75,33 @@ impl LinkSettings {
 impl NetSettings {
     /// The network of a plan.
     pub(crate) fn of(network: &Network) -> Self {
-        let [min_us, max_us] = network.latency_us;
-        let mut link = LinkSettings::new(Latency::Uniform { min_us, max_us });
-        link.loss = network.loss;
-        Self::new(link)
+        let link = LinkSettings {
+            latency: network.latency,
+            loss: network.loss,
+            duplicate: network.duplicate,
+            reorder: network.reorder,
+            bytes_per_second: network.bytes_per_second,
+        };
+        let mut settings = Self::new(link);
+        if let Some(bytes) = network.mtu_bytes {
+            settings.mtu_bytes = bytes as usize;
+        }
+        for special in &network.links {
+            let link = LinkSettings {
+                latency: special.latency.unwrap_or(link.latency),
+                loss: special.loss.unwrap_or(link.loss),
+                bytes_per_second: special.bytes_per_second.or(link.bytes_per_second),
+                ..link
+            };
+            let [one, other] = &special.between;
+            for a in one {
+                for b in other {
+                    settings.links.push((a.clone(), b.clone(), link));
+                    settings.links.push((b.clone(), a.clone(), link));
+                }
+            }
+        }
+        settings
     }
 
     /// A network whose every link is like this.
