@@ -1,18 +1,29 @@
-//! Selectors over 10, 100 and 1,000 nodes: one pick, and one pick with the load fed back.
+//! Selectors over 10 to 10,000 nodes: one pick, with the look at the list that may be swapped at
+//! any time; and one with the load fed back. Beside them tower's balance and a ketama ring.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::ready;
 use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
 use nitro::selector::{
     Candidate, Candidates, KeyHash, LeastLoaded, Outcome, Pick, Random, RoundRobin, Selector,
     Weighted,
 };
 use nitro::time::Instant;
+use pingora_ketama::{Bucket, Continuum};
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
+use tower::load::{CompleteOnResponse, PendingRequests};
+use tower::{Service, ServiceExt};
 
-const COUNTS: [u32; 3] = [10, 100, 1_000];
+const COUNTS: [u32; 4] = [10, 100, 1_000, 10_000];
 
 fn candidates(count: u32) -> Candidates {
     let node = |index: u32| {
@@ -45,6 +56,9 @@ fn picks(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(*name);
         for count in COUNTS {
             let candidates = measured(count);
+            selector.prepare(&candidates);
+            // As a client holds it: whoever picks takes the list as it is then.
+            let candidates = ArcSwap::from_pointee(candidates);
             let mut key = 0_u64;
             group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
                 bencher.iter(|| {
@@ -53,7 +67,7 @@ fn picks(criterion: &mut Criterion) {
                         key: Some(key),
                         ..Pick::at(Instant::ORIGIN)
                     };
-                    selector.select(black_box(&candidates), &pick)
+                    selector.select(black_box(&candidates.load()), &pick)
                 });
             });
         }
@@ -98,5 +112,50 @@ fn avoiding(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, picks, with_feedback, avoiding);
+/// The power of two choices as tower has it: a service to be made ready and called.
+fn tower_balance(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("peer: tower p2c, pending requests");
+    for count in COUNTS {
+        let node = tower::service_fn(|(): ()| ready(Ok::<(), Infallible>(())));
+        let loaded = move |_| PendingRequests::new(node, CompleteOnResponse::default());
+        let nodes = ServiceList::new((0..count).map(loaded));
+        let mut balance = Balance::new(nodes);
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                let mut call = async || balance.ready().await.expect("they are").call(()).await;
+                call().now_or_never()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The ring as nginx has it.
+fn ketama(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("peer: ketama");
+    for count in COUNTS {
+        let address = |index: u32| SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + index), 7000));
+        let buckets: Vec<_> = (0..count)
+            .map(|index| Bucket::new(address(index), 1))
+            .collect();
+        let ring = Continuum::new(&buckets);
+        let mut key = 0_u64;
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                ring.node(black_box(&key.to_le_bytes()))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(
+    benches,
+    picks,
+    with_feedback,
+    avoiding,
+    tower_balance,
+    ketama
+);
 criterion_main!(benches);

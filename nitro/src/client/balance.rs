@@ -123,6 +123,7 @@ impl Balance {
         let gone =
             |endpoint: &&Arc<Endpoint>| !endpoints.iter().any(|one| Arc::ptr_eq(one, endpoint));
         let retired: Vec<_> = before.endpoints.iter().filter(gone).cloned().collect();
+        cluster.selector.prepare(&candidates);
         cluster.view.store(Arc::new(View {
             candidates,
             endpoints,
