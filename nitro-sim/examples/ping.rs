@@ -29,7 +29,7 @@ fn system() -> System {
 }
 
 fn main() -> ExitCode {
-    nitro_sim::main([system()])
+    nitro_sim::main(|| vec![system()])
 }
 
 #[test]

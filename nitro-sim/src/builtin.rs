@@ -3,11 +3,28 @@
 mod cluster;
 pub mod counter;
 pub mod echo;
+pub mod election;
 pub mod greeter;
+mod keeper;
+pub mod ledger;
+pub mod locks;
+pub mod queue;
 
 use crate::system::System;
 
 /// All of them.
 pub fn systems() -> Vec<System> {
-    vec![counter::system(), echo::system(), greeter::system()]
+    vec![
+        counter::system(),
+        echo::system(),
+        election::system(),
+        greeter::system(),
+        ledger::system(),
+        ledger::acks_before_sync(),
+        locks::system(),
+        locks::unfenced(),
+        locks::wall_clock_lease(),
+        queue::system(),
+        queue::acks_before_sync(),
+    ]
 }

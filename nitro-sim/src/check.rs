@@ -19,7 +19,7 @@ use std::fmt;
 use crate::engine::Ended;
 use crate::plan::Plan;
 use crate::system::System;
-use crate::trace::Trace;
+use crate::trace::{Difference, Trace};
 
 pub use history::{History, Made};
 
@@ -112,13 +112,13 @@ fn add(reasons: &mut Vec<Reason>, check: &str, what: String) {
     reasons.push(Reason { check, what });
 }
 
-/// Judges a run. `again` is the trace of a second run of the same plan, where there was one.
+/// Judges a run. `again` is where a second run of the same plan parts from it, if it does.
 pub fn judge(
     plan: &Plan,
     system: &System,
     trace: &Trace,
     ended: &Ended,
-    again: Option<&Trace>,
+    again: Option<&Difference>,
 ) -> Verdict {
     let mut findings = Findings::default();
     let history = History::new(plan, trace);
@@ -145,7 +145,7 @@ pub fn judge(
         }
         wrong => findings.fail("finished", wrong.to_string()),
     }
-    if let Some(difference) = again.and_then(|again| trace.first_difference(again)) {
+    if let Some(difference) = again {
         let what = format!("two runs of the plan differ: {difference}");
         findings.fail("replayed", what);
     }

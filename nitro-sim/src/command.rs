@@ -1,4 +1,4 @@
-//! The command line, over any systems: `run`, `replay`, `plan`, `check`, `systems`.
+//! The command line, over any systems: `run`, `replay`, `verify`, `plan`, `check`, `systems`.
 
 mod files;
 
@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::check::Verdict;
-use crate::engine::{self, Engine, Source};
+use crate::engine::{self, Engine};
 use crate::plan::Plan;
-use crate::replay::{replay, to_save};
+use crate::replay::{replay, to_save, verify};
 use crate::report::Report;
 use crate::run::{Run, run};
 use crate::scenario::Scenario;
@@ -58,6 +58,20 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         trace: Option<String>,
     },
+    /// Runs a scenario several times with one seed, and finds where the runs part
+    Verify {
+        /// The scenario file
+        scenario: String,
+        /// The seed, 0 to 2^64 - 1
+        #[arg(long, value_parser = seed)]
+        seed: u64,
+        /// How often
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=RUNS_MAX))]
+        runs: u32,
+        /// The engine
+        #[arg(long, default_value = engine::NAMES[0])]
+        engine: String,
+    },
     /// Prints the plan of a scenario and a seed, without running it
     Plan {
         /// The scenario file
@@ -82,6 +96,9 @@ type Problem = String;
 const PASS: u8 = 0;
 const FAIL: u8 = 1;
 const REFUSED: u8 = 2;
+
+/// How many runs `verify` makes at most: more would find nothing that these did not.
+const RUNS_MAX: i64 = 1000;
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse()
@@ -149,6 +166,12 @@ impl Shell<'_> {
                 engine,
                 trace,
             } => self.replay(&plan, engine, trace, out),
+            Verb::Verify {
+                scenario,
+                seed,
+                runs,
+                engine,
+            } => self.verify(&scenario, seed, runs, &engine, out),
             Verb::Plan { scenario, seed } => {
                 let text = self.plan(&scenario, seed)?.to_text();
                 files::print(out, &text)?;
@@ -223,6 +246,33 @@ impl Shell<'_> {
         show(&run, format!("{} replay {file}", self.program), out)
     }
 
+    fn verify(
+        &self,
+        file: &str,
+        seed: u64,
+        runs: u32,
+        engine: &str,
+        out: &mut dyn Write,
+    ) -> Result<u8, Problem> {
+        let plan = self.plan(file, seed)?;
+        engine_of(engine)?;
+        let anew = || {
+            let started = engine::anew(engine, self.systems);
+            let started = started.map_err(|error| format!("the engine does not start: {error}"))?;
+            started.ok_or_else(|| format!("there is no engine \"{engine}\""))
+        };
+        let verified = verify(&plan, self.systems, runs, anew)?;
+        files::print(
+            out,
+            &format!("verify of {file}, seed {seed}, on {engine}: {verified}\n"),
+        )?;
+        Ok(if verified.parted.is_none() {
+            PASS
+        } else {
+            FAIL
+        })
+    }
+
     fn check(&self, files: &[String], out: &mut dyn Write) -> Result<u8, Problem> {
         let mut wrong = Vec::new();
         for file in files {
@@ -287,8 +337,7 @@ fn show(run: &Run, command: String, out: &mut dyn Write) -> Result<u8, Problem> 
 /// # Panics
 ///
 /// With the report, when the run does not pass or cannot be made.
-pub fn assert_passes(file: &str, seed: u64, source: Source) {
-    let systems = &Systems::new(source());
+pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
     let shell = Shell {
         systems,
         program: "nitro-sim",
@@ -297,7 +346,8 @@ pub fn assert_passes(file: &str, seed: u64, source: Source) {
     let plan = shell
         .plan(&file, seed)
         .unwrap_or_else(|error| panic!("{error}"));
-    let engine = engine::for_tests(source).unwrap_or_else(|error| panic!("{error}"));
+    let engine = engine::anew(engine::NAMES[0], systems).unwrap_or_else(|error| panic!("{error}"));
+    let engine = engine.expect("the default engine is there");
     let run = run(&plan, systems, &*engine).unwrap_or_else(|error| panic!("{error}"));
     if run.verdict != Verdict::Pass {
         let mut text = Vec::new();

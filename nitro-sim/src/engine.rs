@@ -13,12 +13,14 @@ mod logs;
 pub mod turmoil;
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::system::System;
-use crate::trace::Trace;
+use crate::scenario::Network;
+use crate::system::{System, Systems};
+use crate::trace::{Difference, Trace};
 pub use ended::Ended;
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
@@ -36,8 +38,22 @@ pub trait Engine {
     /// Why not, and which engine can.
     fn supports(&self, fault: &Fault) -> Result<(), String>;
 
-    /// Runs a plan whose every fault it supports.
+    /// Whether it can be such a network.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and which engine can.
+    fn supports_network(&self, _network: &Network) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Runs a plan whose network and every fault it supports.
     fn run(&self, plan: &Plan, system: &System) -> Outcome;
+
+    /// Runs a plan again: where the run parts from the first; none when it does not.
+    fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
+        first.first_difference(&self.run(plan, system).trace)
+    }
 }
 
 /// What came of a run.
@@ -56,7 +72,7 @@ pub struct Outcome {
 pub struct Refusal {
     /// The engine's name.
     pub engine: String,
-    /// Each fault by its id, with why it is refused.
+    /// Each fault by its id, or the network, with why it is refused.
     pub reasons: Vec<(String, String)>,
 }
 
@@ -79,6 +95,9 @@ impl std::error::Error for Refusal {}
 /// All that it cannot do.
 pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
     let mut reasons: Vec<(String, String)> = Vec::new();
+    if let Err(why) = engine.supports_network(&plan.network) {
+        reasons.push(("network".to_owned(), why));
+    }
     for fault in &plan.faults {
         if let Err(why) = engine.supports(&fault.fault)
             && reasons.iter().all(|(id, _)| *id != fault.id)
@@ -113,26 +132,26 @@ pub const NAMES: [&str; 2] = ["event", "turmoil"];
 )))]
 pub const NAMES: [&str; 1] = ["turmoil"];
 
-/// Makes a program's systems. It is a function and no closure, so that a process of its own can
-/// call it too.
-pub type Source = fn() -> Vec<System>;
-
-/// The default engine for a test, whose process has done other things before.
+/// The engine of a name in a process that has done nothing before, where it can have one: what
+/// runs of it have in common is the plan alone.
 ///
 /// # Errors
 ///
-/// When it needs a process of its own and cannot have one.
+/// When it cannot be started.
 #[cfg(all(
     target_os = "linux",
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64"),
     not(madsim)
 ))]
-pub fn for_tests(source: Source) -> std::io::Result<Box<dyn Engine>> {
-    Ok(Box::new(event::Worker::start(source)?))
+pub fn anew(name: &str, systems: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    match (name, systems.source()) {
+        ("event", Some(source)) => Ok(Some(Box::new(event::Worker::start(source)?))),
+        _ => Ok(by_name(name)),
+    }
 }
 
-/// The default engine for a test.
+/// The engine of a name; here none has a process of its own.
 ///
 /// # Errors
 ///
@@ -143,8 +162,8 @@ pub fn for_tests(source: Source) -> std::io::Result<Box<dyn Engine>> {
     any(target_arch = "x86_64", target_arch = "aarch64"),
     not(madsim)
 )))]
-pub fn for_tests(_: Source) -> std::io::Result<Box<dyn Engine>> {
-    Ok(Box::new(turmoil::Turmoil))
+pub fn anew(name: &str, _: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    Ok(by_name(name))
 }
 
 /// The engine of a name.

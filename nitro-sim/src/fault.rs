@@ -103,6 +103,39 @@ pub enum Fault {
         /// Parts per million; negative is slow.
         parts_per_million: i64,
     },
+    /// The node's disk is full: no file grows by more than what is left.
+    DiskFull {
+        /// The node.
+        node: String,
+        /// How many bytes are left.
+        free_bytes: u64,
+    },
+    /// Calls to the node's disk fail. What a failed sync was to write is neither on the disk nor
+    /// written by the next one.
+    DiskErrors {
+        /// The node.
+        node: String,
+        /// The share of reads that fail, 0 to 1.
+        reads: f64,
+        /// The share of writes that fail, 0 to 1; any part may have been written.
+        writes: f64,
+        /// The share of syncs that fail, 0 to 1.
+        syncs: f64,
+    },
+    /// The node's disk takes longer.
+    DiskSlow {
+        /// The node.
+        node: String,
+        /// How many times longer, above 1.
+        factor: f64,
+    },
+    /// Bits on the node's disk flip, and stay so.
+    DiskCorrupt {
+        /// The node.
+        node: String,
+        /// The share of reads that meet one, 0 to 1.
+        share: f64,
+    },
 }
 
 /// What is answered when a stale name is looked up.
@@ -119,7 +152,7 @@ pub enum StaleAnswer {
 
 impl Fault {
     /// The kinds by name, as a scenario file writes them.
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 21] = [
         "partition",
         "partition_one_way",
         "heal",
@@ -137,6 +170,10 @@ impl Fault {
         "clock_jump",
         "clock_offset",
         "clock_drift",
+        "disk_full",
+        "disk_errors",
+        "disk_slow",
+        "disk_corrupt",
     ];
 
     /// The kind by name.
@@ -159,6 +196,10 @@ impl Fault {
             Fault::ClockJump { .. } => "clock_jump",
             Fault::ClockOffset { .. } => "clock_offset",
             Fault::ClockDrift { .. } => "clock_drift",
+            Fault::DiskFull { .. } => "disk_full",
+            Fault::DiskErrors { .. } => "disk_errors",
+            Fault::DiskSlow { .. } => "disk_slow",
+            Fault::DiskCorrupt { .. } => "disk_corrupt",
         }
     }
 
@@ -202,7 +243,11 @@ impl Fault {
             | Fault::Resume { node }
             | Fault::ClockJump { node, .. }
             | Fault::ClockOffset { node, .. }
-            | Fault::ClockDrift { node, .. } => Some(node),
+            | Fault::ClockDrift { node, .. }
+            | Fault::DiskFull { node, .. }
+            | Fault::DiskErrors { node, .. }
+            | Fault::DiskSlow { node, .. }
+            | Fault::DiskCorrupt { node, .. } => Some(node),
             _ => None,
         }
     }
@@ -256,6 +301,24 @@ impl fmt::Display for Fault {
                 node,
                 parts_per_million,
             } => write!(f, "clock drift {node} {parts_per_million:+} ppm"),
+            Fault::DiskFull { node, free_bytes } => {
+                write!(f, "disk full {node}: {free_bytes} bytes left")
+            }
+            Fault::DiskErrors {
+                node,
+                reads,
+                writes,
+                syncs,
+            } => {
+                let [reads, writes, syncs] = [reads, writes, syncs].map(|share| share * 100.0);
+                write!(f, "disk errors {node}: {reads:.1} % of reads, ")?;
+                write!(f, "{writes:.1} % of writes, {syncs:.1} % of syncs")
+            }
+            Fault::DiskSlow { node, factor } => write!(f, "disk slow {node} x{factor:.1}"),
+            Fault::DiskCorrupt { node, share } => {
+                let percent = share * 100.0;
+                write!(f, "disk corrupt {node}: {percent:.1} % of reads")
+            }
             Fault::Crash { node }
             | Fault::Stop { node }
             | Fault::Restart { node }

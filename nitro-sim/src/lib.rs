@@ -8,7 +8,7 @@
 //! use nitro_sim::{Node, System};
 //!
 //! fn main() -> std::process::ExitCode {
-//!     nitro_sim::main([System::new("idle").role("node", |_node: Node| async { Ok(()) })])
+//!     nitro_sim::main(|| vec![System::new("idle").role("node", |_node: Node| async { Ok(()) })])
 //! }
 //! ```
 //!
@@ -51,13 +51,14 @@ use std::process::ExitCode;
 pub use system::{Node, Operation, System, Systems};
 pub use trace::Trace;
 
-/// The whole command line over a program's own systems.
+/// The whole command line over a program's own systems, made by a function: a run may have a
+/// process of its own that calls it again. It is to be the first thing that the program does.
 ///
 /// # Panics
 ///
 /// When two systems have the same name.
-pub fn main(systems: impl IntoIterator<Item = System>) -> ExitCode {
-    command::main(&Systems::new(systems))
+pub fn main(systems: fn() -> Vec<System>) -> ExitCode {
+    command::main(&Systems::made_by(systems))
 }
 
 /// Runs a scenario file with a seed, for a test: one line. `systems` makes the program's systems;
@@ -69,5 +70,5 @@ pub fn main(systems: impl IntoIterator<Item = System>) -> ExitCode {
 ///
 /// With the report, when the run does not pass or cannot be made.
 pub fn assert_passes(file: &str, seed: u64, systems: fn() -> Vec<System>) {
-    command::assert_passes(file, seed, systems);
+    command::assert_passes(file, seed, &Systems::made_by(systems));
 }

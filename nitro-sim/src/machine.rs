@@ -1,42 +1,81 @@
 //! A simulated node's machine: what its `Host` is made of besides the engine's clock and sockets.
 
+pub mod disk;
 mod lifeline;
 mod watch;
+mod yields;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use nitro::host::memory::MemoryDisk;
 use nitro::host::tasks::{TokioTasks, panic_message};
 use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 
 use crate::draw::Draw;
+use crate::fault::Fault;
 use crate::record::Recorder;
+use crate::scenario::{CAPACITY_BYTES, Yields};
 use crate::trace::EventKind;
+use disk::SimulatedDisk;
 pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
+use yields::{Chance, Yielding};
 
 /// The machines of a cluster: what outlives a crash, and what all share.
 #[derive(Debug)]
 pub struct Machines {
     seed: u64,
+    yields: Yields,
     recorder: Recorder,
-    disks: BTreeMap<Arc<str>, MemoryDisk>,
+    disks: BTreeMap<Arc<str>, SimulatedDisk>,
 }
 
 impl Machines {
     /// Machines with empty disks.
-    pub fn new(seed: u64, names: &[Arc<str>], recorder: Recorder) -> Self {
-        let disk = |name: &Arc<str>| (Arc::clone(name), MemoryDisk::new());
+    pub fn new(seed: u64, names: &[Arc<str>], yields: Yields, recorder: Recorder) -> Self {
+        let disk = |name: &Arc<str>| {
+            let disk = SimulatedDisk::new(seed, name, CAPACITY_BYTES, recorder.clone());
+            (Arc::clone(name), disk)
+        };
         let disks = names.iter().map(disk).collect();
         Self {
             seed,
+            yields,
             recorder,
             disks,
         }
+    }
+
+    /// Cuts the power of a node's machine: its disk loses what was not synced.
+    pub fn cut_power(&self, name: &str) {
+        if let Some(disk) = self.disks.get(name) {
+            disk.cut_power();
+        }
+    }
+
+    /// Puts a fault of a disk in force; others change nothing here.
+    pub fn begin_fault(&self, id: &str, fault: &Fault) {
+        if let Some(disk) = fault.node().and_then(|node| self.disks.get(node)) {
+            disk.begin_fault(id, fault);
+        }
+    }
+
+    /// Ends a fault of a disk.
+    pub fn end_fault(&self, id: &str, fault: &Fault) {
+        if let Some(disk) = fault.node().and_then(|node| self.disks.get(node)) {
+            disk.end_fault(id);
+        }
+    }
+
+    /// How long the calls to a node's disk would have taken since this was last asked, but for
+    /// those within blocking work, which takes that long.
+    pub fn take_disk_cost(&self, name: &str) -> Duration {
+        let disk = self.disks.get(name);
+        disk.map_or(Duration::ZERO, SimulatedDisk::take_cost)
     }
 
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
@@ -49,11 +88,14 @@ impl Machines {
         clock: Arc<dyn Clock>,
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
+        let draw = Draw::new(self.seed, &format!("yields/{name}/{incarnation}"));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
+            chance: Chance::new(self.yields, draw),
             name: Arc::clone(name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
             life: life.clone(),
+            disk: self.disks[name].clone(),
         });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
@@ -61,7 +103,7 @@ impl Machines {
             network: network(Arc::clone(&tasks)),
             entropy: Arc::new(SeededEntropy(Mutex::new(draw))),
             tasks,
-            disk: Arc::new(self.disks[name].clone()),
+            disk: self.disks[name].attach(),
         }
     }
 }
@@ -78,16 +120,20 @@ impl Entropy for SeededEntropy {
 
 /// Tasks of the node's own runtime, whose panics are recorded.
 struct WatchedTasks {
+    chance: Chance,
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     life: Lifeline,
+    disk: SimulatedDisk,
 }
 
 impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         let node = Arc::clone(&self.name);
+        let chance = self.chance.clone();
+        let future = Box::pin(Yielding { future, chance });
         let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
@@ -103,9 +149,17 @@ impl Tasks for WatchedTasks {
         TokioTasks.spawn(name, Box::pin(watched))
     }
 
-    /// Runs the work as a task at once: while it runs no virtual time passes, and a thread of its
-    /// own would not be simulated.
+    /// Runs the work as a task at once, because a thread of its own would not be simulated. The
+    /// task ends when what the work asked of the disk would be done.
     fn block(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Task {
-        self.spawn(name, Box::pin(async move { work() }))
+        let (disk, clock) = (self.disk.clone(), Arc::clone(&self.clock));
+        let timed = async move {
+            work();
+            let cost = disk.take_cost();
+            if !cost.is_zero() {
+                clock.sleep(cost).await;
+            }
+        };
+        self.spawn(name, Box::pin(timed))
     }
 }

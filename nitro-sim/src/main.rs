@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    nitro_sim::main(nitro_sim::builtin::systems())
+    nitro_sim::main(nitro_sim::builtin::systems)
 }

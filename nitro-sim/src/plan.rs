@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::PlannedFault;
 use crate::operation::PlannedOperation;
-use crate::scenario::{Checks, Network, Scenario};
+use crate::scenario::{Checks, Network, Scenario, Schedule};
 
 pub use file::PlanFileError;
 
@@ -46,6 +46,9 @@ pub struct Plan {
     pub operations: Vec<PlannedOperation>,
     /// The network while nothing is wrong with it.
     pub network: Network,
+    /// How the order of a node's tasks is explored.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// What the system is told.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
@@ -144,6 +147,7 @@ impl Plan {
             faults: faults::expand(scenario, seed)?,
             operations: expand::operations(scenario, seed)?,
             network: scenario.network.clone(),
+            schedule: scenario.schedule,
             parameters: expand::parameters(scenario, seed),
             checks: scenario.checks.clone(),
             recorded: None,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::check::{Verdict, judge};
 use crate::engine::{Ended, Engine, Outcome, Refusal, accepts};
 use crate::plan::Plan;
-use crate::system::Systems;
+use crate::system::{System, Systems};
 
 /// A run and its judgement.
 #[derive(Debug)]
@@ -52,12 +52,16 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Runs a plan, twice where it is to be checked for equal traces, and judges it.
+/// The system of a plan, if an engine can run the plan with it.
 ///
 /// # Errors
 ///
-/// When the plan cannot be run; a run that fails is no error.
-pub fn run(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run, RunError> {
+/// When the plan cannot be run.
+pub fn system_of<'s>(
+    plan: &Plan,
+    systems: &'s Systems,
+    engine: &dyn Engine,
+) -> Result<&'s System, RunError> {
     let Some(system) = systems.get(&plan.system) else {
         let known = systems.iter().map(|system| system.name().to_owned());
         return Err(RunError::UnknownSystem(
@@ -71,16 +75,26 @@ pub fn run(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run, R
         }
     }
     accepts(engine, plan).map_err(RunError::Refused)?;
+    Ok(system)
+}
+
+/// Runs a plan, twice where it is to be checked for equal traces, and judges it.
+///
+/// # Errors
+///
+/// When the plan cannot be run; a run that fails is no error.
+pub fn run(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run, RunError> {
+    let system = system_of(plan, systems, engine)?;
     let outcome = engine.run(plan, system);
     // A run cut short by this machine's time need not be equal to another.
     let is_compared = plan.checks.replayed && outcome.ended == Ended::Finished;
-    let again = is_compared.then(|| engine.run(plan, system));
+    let again = is_compared.then(|| engine.again(plan, system, &outcome.trace));
     let verdict = judge(
         plan,
         system,
         &outcome.trace,
         &outcome.ended,
-        again.as_ref().map(|again| &again.trace),
+        again.flatten().as_ref(),
     );
     Ok(Run {
         plan: plan.clone(),

@@ -18,6 +18,14 @@
 //! [network]                           # while nothing is wrong with it
 //! latency_ms = [1, 5]
 //! loss = 0.0                          # share of writes and datagrams
+//! duplicate = 0.0                     # share of datagrams that arrive twice
+//! reorder = 0.0                       # share of datagrams that later ones overtake
+//! mtu_bytes = 1500                    # a longer datagram is lost if any piece of it is
+//! bytes_per_second = 125_000_000      # of each link, one way; any number where it is missing
+//!
+//! [[network.link]]                    # links that are different, both ways
+//! between = [["server-1"], ["client"]]
+//! latency = { distribution = "log_normal", median_ms = 2, p99_ms = 20 }
 //!
 //! [parameters]                        # for the system: numbers, ranges, texts, true, false
 //! work_ms = [1, 3]
@@ -51,14 +59,21 @@
 //! max_failed = 100
 //! ```
 //!
+//! The other distributions are `constant` (`ms`), `uniform` (`min_ms`, `max_ms`, which is what
+//! `latency_ms` means), `exponential` (`min_ms`, `mean_ms`) and `bimodal` (`usual_ms` and `rare_ms`,
+//! ranges, and `rare_share`).
+//!
 //! The other faults: `partition_one_way` (`from`, `to`), `heal`, `hold` (`between`, two groups),
 //! `release`, `latency` (`between`, `latency_ms`), `loss` (`between`, `loss`), `restart`, `slow`
 //! (`factor`), `pause`, `resume`, `clock_jump` and `clock_offset` (`by_ms`), `clock_drift`
-//! (`parts_per_million`). Where an engine cannot do one, it refuses the plan.
+//! (`parts_per_million`), `stale_name` (`node`, `answer`: `nothing`, `old_address` or a node), and of
+//! a node's disk `disk_full` (`free_bytes`), `disk_errors` (shares of `reads`, `writes`, `syncs`),
+//! `disk_slow` (`factor`) and `disk_corrupt` (`share` of reads). Where an engine cannot do one, it refuses the plan.
 
 mod bounds;
 mod clashes;
 mod faults;
+mod network;
 mod problem;
 mod read;
 mod section;
@@ -68,7 +83,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+use crate::latency::Latency;
+pub use bounds::{CAPACITY_BYTES, DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
 pub use problem::{Problem, Problems};
 
 /// Least and most; a single number is both.
@@ -93,6 +109,8 @@ pub struct Scenario {
     pub nodes: Vec<(String, u32)>,
     /// The network while nothing is wrong with it.
     pub network: Network,
+    /// How the order of a node's tasks is explored.
+    pub schedule: Schedule,
     /// What the system is told.
     pub parameters: BTreeMap<String, Choice>,
     /// What is asked of the system.
@@ -107,10 +125,106 @@ pub struct Scenario {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// How long a message takes, in microseconds: at least and at most.
-    pub latency_us: [u64; 2],
+    /// How long a message takes.
+    pub latency: Latency,
     /// The share of messages lost, 0 to 1.
     pub loss: f64,
+    /// The share of datagrams that arrive twice, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub duplicate: f64,
+    /// The share of datagrams that later ones overtake, 0 to 1.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub reorder: f64,
+    /// The longest datagram that travels in one piece; none for the engine's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu_bytes: Option<u64>,
+    /// How many bytes a link carries in a second, one way; none for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// The links that are different.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+}
+
+fn is_none(share: &f64) -> bool {
+    *share == 0.0
+}
+
+/// Links between two sides, both ways, that are not as the others; what is none is as theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The two sides.
+    pub between: [Vec<String>; 2],
+    /// How long a message takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// The share of messages lost, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// How many bytes it carries in a second, one way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Network {
+    /// A network with this latency and nothing else to it.
+    pub fn new(latency: Latency) -> Self {
+        Self {
+            latency,
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            mtu_bytes: None,
+            bytes_per_second: None,
+            links: Vec::new(),
+        }
+    }
+}
+
+/// How the order of a node's tasks is explored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// How often a task lets the others go first where it need not.
+    pub yields: Yields,
+}
+
+/// How often a task lets the others go first where it need not, as the seed says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Yields {
+    /// Never: every seed has the same order.
+    Off,
+    /// Now and then.
+    #[default]
+    Default,
+    /// Often.
+    Aggressive,
+}
+
+impl Yields {
+    /// All of them, as a scenario file writes them.
+    pub const NAMES: [&'static str; 3] = ["off", "default", "aggressive"];
+
+    /// The one of a name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "off" => Some(Yields::Off),
+            "default" => Some(Yields::Default),
+            "aggressive" => Some(Yields::Aggressive),
+            _ => None,
+        }
+    }
+
+    /// How probable it is that a task yields when it could go on.
+    pub const fn probability(self) -> f64 {
+        match self {
+            Yields::Off => 0.0,
+            Yields::Default => 0.05,
+            Yields::Aggressive => 0.4,
+        }
+    }
 }
 
 /// A parameter of the system: a value, or the range it is drawn from.
@@ -213,6 +327,14 @@ pub enum NodeFault {
     ClockOffset(Range<i64>),
     /// Its clocks run fast by this many parts per million.
     ClockDrift(Range<i64>),
+    /// Its disk has this many bytes left.
+    DiskFull(Range<i64>),
+    /// These shares of the reads, writes and syncs of its disk fail.
+    DiskErrors([Range<f64>; 3]),
+    /// Its disk is this many times slower.
+    DiskSlow(Range<f64>),
+    /// This share of the reads of its disk meets a flipped bit.
+    DiskCorrupt(Range<f64>),
 }
 
 /// How a run is judged.

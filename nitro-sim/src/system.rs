@@ -132,9 +132,16 @@ impl fmt::Debug for System {
     }
 }
 
+/// Makes a program's systems. It is a function and no closure, so that a process of its own can
+/// call it too.
+pub type Source = fn() -> Vec<System>;
+
 /// The registered systems, by name.
 #[derive(Clone, Debug, Default)]
-pub struct Systems(BTreeMap<String, System>);
+pub struct Systems {
+    by_name: BTreeMap<String, System>,
+    source: Option<Source>,
+}
 
 impl Systems {
     /// The systems of a list.
@@ -149,17 +156,37 @@ impl Systems {
             let earlier = map.insert(name.clone(), system);
             assert!(earlier.is_none(), "two systems are called {name:?}");
         }
-        Self(map)
+        Self {
+            by_name: map,
+            source: None,
+        }
+    }
+
+    /// The systems that a function makes, which other processes can make too.
+    ///
+    /// # Panics
+    ///
+    /// When two have the same name.
+    pub fn made_by(source: Source) -> Self {
+        Self {
+            source: Some(source),
+            ..Self::new(source())
+        }
+    }
+
+    /// The function that makes them, if they were made by one.
+    pub fn source(&self) -> Option<Source> {
+        self.source
     }
 
     /// The system of a name.
     pub fn get(&self, name: &str) -> Option<&System> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// All systems, by name.
     pub fn iter(&self) -> impl Iterator<Item = &System> {
-        self.0.values()
+        self.by_name.values()
     }
 
     /// What scenarios may name.

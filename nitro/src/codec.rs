@@ -26,6 +26,9 @@ use crate::error::{Error, Result};
 /// The most bytes of one message unless a caller says otherwise: 4 MiB, as gRPC has it.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Room for a value whose size is not known, before it is written.
+const ENCODED_BYTES_FIRST: usize = 256;
+
 /// Which content types a codec speaks.
 pub trait ContentTypes: Clone + Send + Sync + 'static {
     /// All of them, the preferred first; never empty.
@@ -46,9 +49,14 @@ pub trait ContentTypes: Clone + Send + Sync + 'static {
     ///
     /// [`InvalidArgument`](crate::error::Kind::InvalidArgument), naming those that are served.
     fn negotiate(&self, asked: &str) -> Result<&'static str> {
+        let preferred = self.preferred();
+        // Nearly every call asks in the very words.
+        if asked == preferred {
+            return Ok(preferred);
+        }
         let essence = asked.split(';').next().unwrap_or_default().trim();
         if essence.is_empty() {
-            return Ok(self.preferred());
+            return Ok(preferred);
         }
         self.matching(essence)
             .ok_or_else(|| not_served(essence, &self.content_types()))
@@ -66,6 +74,18 @@ pub trait Codec<T>: ContentTypes {
     /// [`Internal`](crate::error::Kind::Internal) when the value cannot be written: the value is
     /// this program's own.
     fn encode(&self, content_type: &'static str, value: &T, into: &mut BytesMut) -> Result<()>;
+
+    /// A value as bytes of their own, in one allocation where the codec knows its size, or in none
+    /// where it is bytes already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Codec::encode`].
+    fn to_bytes(&self, content_type: &'static str, value: &T) -> Result<Bytes> {
+        let mut into = BytesMut::with_capacity(ENCODED_BYTES_FIRST);
+        self.encode(content_type, value, &mut into)?;
+        Ok(into.freeze())
+    }
 
     /// Reads a value that fills all of `bytes`.
     ///

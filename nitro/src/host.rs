@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod memory;
 pub mod network;
 pub mod tasks;
+pub mod timers;
 pub mod tokio;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use disk::{Disk, File};
 pub use entropy::Entropy;
 pub use network::{Datagram, Listener, Network, Stream};
 pub use tasks::{Task, Tasks};
+pub use timers::SharedTimers;
 
 /// What a node takes from its machine. Cheap to clone.
 #[derive(Clone)]

@@ -68,9 +68,13 @@
 
 pub mod address;
 pub mod app;
+pub mod broker;
+pub mod cache;
 pub mod client;
 pub mod codec;
+pub mod durable;
 pub mod error;
+pub mod events;
 pub mod host;
 pub mod latest;
 pub mod layer;
@@ -85,6 +89,8 @@ pub mod rpc;
 pub mod selector;
 pub mod server;
 pub mod service;
+pub mod store;
+pub mod sync;
 pub mod time;
 pub mod transport;
 

@@ -1,7 +1,11 @@
 //! A call to a port: a plain request, with what travels beside it.
 
+pub mod octets;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::metadata::Metadata;
 use crate::operation::Operation;
@@ -17,6 +21,27 @@ pub trait PortRequest: Clone + Send + Sync + 'static {
 
     /// How long the port is asked to hold its answer back; zero unless it waits for a change.
     fn wait(&self) -> Duration;
+}
+
+/// A point in the history of one port. The default one is before every history.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Revision {
+    /// Which incarnation of the port numbered it; never 0.
+    pub epoch: u64,
+    /// How many changes there had been.
+    pub number: u64,
+}
+
+/// A fencing token: whoever is written to refuses one that is lower than it has seen under the
+/// name. Tokens come from a lease, of which each new holder has a higher one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// What is fenced, such as the name of the lock.
+    pub name: String,
+    /// The token, at most 2^63 - 1: above, nobody could overtake.
+    pub token: u64,
 }
 
 /// A request to a port on its way through layers.
@@ -68,4 +93,15 @@ impl<Q: PortRequest> Operation for Call<Q> {
 
     /// A port is not a node: a backend that has several chooses among them itself.
     fn avoid(&mut self, _node: &Arc<str>) {}
+}
+
+/// Whole milliseconds: what a part of one is asked for is rounded down.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whole milliseconds that are no shorter: for what is waited for until a time, so that nobody
+/// asks again and again in the last part of a millisecond.
+pub(crate) fn millis_at_least(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

@@ -26,7 +26,8 @@ pub use self::registration::Registration;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::layer::RetryPolicy;
-use crate::port::{Call, PortRequest};
+pub use crate::port::Revision;
+use crate::port::{Call, PortRequest, millis};
 use crate::service::AnyService;
 use crate::time::Instant;
 
@@ -46,17 +47,6 @@ const BACKOFF: RetryPolicy = RetryPolicy {
     backoff_max: Duration::from_secs(5),
     jitter: 0.2,
 };
-
-/// A point in the history of one registry. The default one is before every history.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Revision {
-    /// Which incarnation of the registry numbered it; never 0.
-    pub epoch: u64,
-    /// How many changes there had been.
-    pub number: u64,
-}
 
 /// What a registry is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,11 +356,6 @@ impl Registry {
     async fn ask(&self, request: Request) -> Result<Reply> {
         self.0.call(Call::new(request)).await
     }
-}
-
-/// Whole milliseconds: what a part of one is asked for is rounded down.
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn unexpected(asked: &str, reply: &Reply) -> Error {

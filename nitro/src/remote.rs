@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::Service;
 
+use crate::broker::{self, Broker};
 use crate::codec::{Codec, ContentTypes, Json};
 use crate::error::{Error, Result};
 use crate::host::{Clock, Host};
@@ -20,6 +21,8 @@ use crate::port::{Call, PortRequest};
 use crate::registry::{self, Registry};
 use crate::rpc::{self, Body, Method, Request, Router, Rpc};
 use crate::service::{AnyService, Calling};
+use crate::store::{self, Store};
+use crate::sync::{self, Leases};
 
 /// How much longer than it was asked to wait a port may take to answer from afar.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +42,45 @@ pub fn serve_registry(router: Router, registry: &Registry) -> Router {
 /// [`TIMEOUT_MAX`]: a question that waits for a change is answered late on purpose.
 pub fn registry(host: &Host, rpc: Rpc) -> Registry {
     Registry::new(Remote::new(host, rpc, &REGISTRY))
+}
+
+/// The method that carries a store.
+const STORE: Method<store::Request, store::Reply> = Method::unary("port/store");
+
+/// Serves a store beside whatever the router serves already.
+pub fn serve_store(router: Router, store: &Store) -> Router {
+    serve(router, &STORE, store.service())
+}
+
+/// A store that is reached over rpc, by a client as for [`registry`].
+pub fn store(host: &Host, rpc: Rpc) -> Store {
+    Store::new(Remote::new(host, rpc, &STORE))
+}
+
+/// The method that carries leases.
+const LEASES: Method<sync::Request, sync::Reply> = Method::unary("port/sync");
+
+/// Serves leases beside whatever the router serves already.
+pub fn serve_leases(router: Router, leases: &Leases) -> Router {
+    serve(router, &LEASES, leases.service())
+}
+
+/// Leases that are reached over rpc, by a client as for [`registry`].
+pub fn leases(host: &Host, rpc: Rpc) -> Leases {
+    Leases::new(Remote::new(host, rpc, &LEASES))
+}
+
+/// The method that carries a broker.
+const BROKER: Method<broker::Request, broker::Reply> = Method::unary("port/broker");
+
+/// Serves a broker beside whatever the router serves already.
+pub fn serve_broker(router: Router, broker: &Broker) -> Router {
+    serve(router, &BROKER, broker.service())
+}
+
+/// A broker that is reached over rpc, by a client as for [`registry`].
+pub fn broker(host: &Host, rpc: Rpc) -> Broker {
+    Broker::new(Remote::new(host, rpc, &BROKER))
 }
 
 /// Serves any port under a method of its own.

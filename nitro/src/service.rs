@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use pin_project_lite::pin_project;
 use tower::Service;
 use tower::util::Oneshot;
 
@@ -54,8 +55,33 @@ where
     S::Future: Send,
 {
     fn dispatch(&self, request: Q) -> Calling<R> {
-        let calling = Oneshot::new(self.clone(), request);
-        Box::pin(async move { calling.await.map_err(Into::into) })
+        Box::pin(Dispatched {
+            calling: Oneshot::new(self.clone(), request),
+        })
+    }
+}
+
+pin_project! {
+    /// A call within its one allocation: an async block would hold the call twice.
+    struct Dispatched<S, Q>
+    where
+        S: Service<Q>,
+    {
+        #[pin]
+        calling: Oneshot<S, Q>,
+    }
+}
+
+impl<S, Q> Future for Dispatched<S, Q>
+where
+    S: Service<Q>,
+    S::Error: Into<Error>,
+{
+    type Output = Result<S::Response>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().calling.poll(context).map_err(Into::into)
     }
 }
 
@@ -68,6 +94,7 @@ impl<Q: Send + 'static, R: Send + 'static> Service<Q> for AnyService<Q, R> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Q) -> Calling<R> {
         self.0.dispatch(request)
     }

@@ -33,6 +33,7 @@ impl Reach {
 pub(crate) async fn suite(reach: &Reach) {
     all_four_kinds_answer(reach).await;
     long_streams_flow_both_ways(reach).await;
+    a_long_stream_keeps_its_last_messages(reach).await;
     messages_of_any_length_arrive_whole(reach).await;
     content_types_are_chosen_and_refused(reach).await;
     metadata_goes_both_ways(reach).await;
@@ -106,6 +107,22 @@ async fn long_streams_flow_both_ways(reach: &Reach) {
     };
     let ((), last) = futures_util::future::join(sending, reading).await;
     assert_eq!(last, 5_000);
+}
+
+/// More than once: where a stream ends, in terms of what its task may do in one go, must not
+/// matter.
+async fn a_long_stream_keeps_its_last_messages(reach: &Reach) {
+    let client = reach.client();
+    for length in (990..1_010).chain([20_000]) {
+        let mut counted = client
+            .server_streaming(&COUNT, number(length))
+            .await
+            .unwrap();
+        for expected in 0..length {
+            assert_eq!(counted.next().await.unwrap().unwrap(), number(expected));
+        }
+        assert!(counted.next().await.is_none());
+    }
 }
 
 async fn messages_of_any_length_arrive_whole(reach: &Reach) {

@@ -35,6 +35,15 @@ scenarios! {
     greeter_slow_node,
 }
 
+/// Bugs that a seed has found, each with seeds that find it.
+#[test]
+fn what_was_found_once_stays_mended() {
+    for seed in 1..=4 {
+        let file = "scenarios/found/counter_name_lost.toml";
+        nitro_sim::assert_passes(file, seed, nitro_sim::builtin::systems);
+    }
+}
+
 #[test]
 fn no_scenario_is_left_out() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");

@@ -51,6 +51,8 @@ struct Total(Arc<Mutex<(u64, Arc<dyn File>)>>);
 impl Total {
     fn open(disk: &dyn Disk) -> Result<Self> {
         let file = disk.open(Path::new("/total"), Open::OrCreate)?;
+        // A file whose name is not on the disk is gone after a crash, however well it is synced.
+        disk.sync_directory(Path::new("/"))?;
         let mut bytes = [0; 8];
         if file.length()? >= 8 {
             file.read_at(0, &mut bytes)?;

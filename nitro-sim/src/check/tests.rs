@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::fault::{Fault, Phase, PlannedFault};
+use crate::latency::Latency;
 use crate::operation::PlannedOperation;
 use crate::plan::{FORMAT, PlannedNode};
 use crate::scenario::{Checks, Network};
@@ -47,10 +48,8 @@ fn plan() -> Plan {
         }],
         faults: vec![crash(3_000, Phase::Begin), crash(4_000, Phase::End)],
         operations: vec![operation(1, 1_000), operation(2, 8_000)],
-        network: Network {
-            latency_us: [1000, 1000],
-            loss: 0.0,
-        },
+        network: Network::new(Latency::Constant { us: 1000 }),
+        schedule: Default::default(),
         parameters: Default::default(),
         checks: Checks {
             converged_within_ms: Some(1_000),
@@ -263,7 +262,10 @@ fn a_node_that_fails_and_a_task_that_panics_are_named() {
 #[test]
 fn replayed_refuses_traces_that_differ() {
     let one = trace(&sound());
-    let judge = |other: &Trace| judge(&plan(), &system(), &one, &Ended::Finished, Some(other));
+    let judge = |other: &Trace| {
+        let again = one.first_difference(other);
+        judge(&plan(), &system(), &one, &Ended::Finished, again.as_ref())
+    };
     assert_eq!(judge(&one), Verdict::Pass);
     let mut events = sound();
     events[2] = ended(1_011, 1, ok());

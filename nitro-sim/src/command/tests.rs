@@ -50,7 +50,7 @@ impl Desk {
 
     /// Runs a command line; words that begin with `@` are files of the directory.
     fn say(&self, line: &str) -> Said {
-        let systems = Systems::new(builtin::systems());
+        let systems = Systems::made_by(builtin::systems);
         let words = line.split(' ').map(|word| match word.strip_prefix('@') {
             Some(name) => self.path(name).into(),
             None => OsString::from(word),

@@ -26,6 +26,7 @@ mod worker;
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,10 +43,10 @@ use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::system::System;
-use crate::trace::Trace;
+use crate::trace::{Difference, Trace};
 use cluster::Cluster;
 use escape::Escape;
-use process::Limits;
+use process::{End, Limits};
 use watch::Page;
 pub use worker::Worker;
 
@@ -80,13 +81,12 @@ impl Engine for Event {
     fn run(&self, plan: &Plan, system: &System) -> Outcome {
         let wall = MachineClock::new();
         let empty = Trace::new(plan.digest(), self.name());
-        let limits = Limits {
-            wall_max: WALL_MAX,
-            turn_max: self.turn_wall_max,
-        };
         let started = empty.clone();
-        let work = |page, out| live(plan, system, started, page, out);
-        let finished = process::in_child(limits, work);
+        let finished = process::in_child(self.limits(), |page, out: File| {
+            let (ended, trace) = live(plan, system, started, page, out.try_clone());
+            // Nobody is left to hear of an error: the reader has gone.
+            let _ = outcome::write(out, &ended, Duration::ZERO, &trace);
+        });
         let wall = wall.now().since(Instant::ORIGIN);
         match finished {
             Ok(finished) => outcome::of(&finished, plan, empty, wall),
@@ -100,6 +100,39 @@ impl Engine for Event {
             },
         }
     }
+
+    /// The first trace is compared in the run's process, which has a copy: only what differs
+    /// comes back.
+    fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
+        let header = first.header();
+        let started = Trace::new(header.plan.clone(), header.engine.clone());
+        let finished = process::in_child(self.limits(), |page, out: File| {
+            // An escape ends the process with a trace in place of a difference, which is one.
+            let (_, trace) = live(plan, system, started, page, out.try_clone());
+            // Nobody is left to hear of an error: the reader has gone.
+            let _ = serde_json::to_writer(out, &first.first_difference(&trace));
+        });
+        let said = finished
+            .ok()
+            .filter(|finished| finished.end == End::Exited(0));
+        let said = said.and_then(|finished| serde_json::from_slice(&finished.bytes).ok());
+        said.unwrap_or_else(|| {
+            Some(Difference {
+                index: 0,
+                left: first.events().first().cloned(),
+                right: None,
+            })
+        })
+    }
+}
+
+impl Event {
+    fn limits(&self) -> Limits {
+        Limits {
+            wall_max: WALL_MAX,
+            turn_max: self.turn_wall_max,
+        }
+    }
 }
 
 type OnEscape = Box<dyn FnOnce(Escape)>;
@@ -109,14 +142,21 @@ thread_local! {
     static ON_ESCAPE: RefCell<Option<OnEscape>> = const { RefCell::new(None) };
 }
 
-/// Runs a plan on this thread, which is nobody else's, and writes what comes of it.
-fn live(plan: &Plan, system: &System, trace: Trace, page: &'static Page, out: File) {
+/// Runs a plan on this thread, which is nobody else's. After an escape, what comes of it is
+/// written to `out`, and the process ends.
+fn live(
+    plan: &Plan,
+    system: &System,
+    trace: Trace,
+    page: &'static Page,
+    out: io::Result<File>,
+) -> (Ended, Trace) {
     process::raise_open_files();
     let time_us = Arc::new(AtomicU64::new(0));
     let recorder = Recorder::new(trace).with_time(Arc::clone(&time_us));
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
-    if let Ok(out) = out.try_clone() {
+    if let Ok(out) = out {
         let (recorder, names, time_us) = (recorder.clone(), names.clone(), Arc::clone(&time_us));
         let on_escape = Box::new(move |escape: Escape| {
             let at_us = time_us.load(Ordering::Relaxed);
@@ -140,15 +180,13 @@ fn live(plan: &Plan, system: &System, trace: Trace, page: &'static Page, out: Fi
         }))
     });
     shim::end();
-    let (ended, trace) = ran.unwrap_or_else(|panic| {
+    ran.unwrap_or_else(|panic| {
         let at_us = time_us.load(Ordering::Relaxed);
         let message = panic_message(&*panic);
         let ids = plan.fault_ids();
         let trace = recorder.finish(at_us, ids.into_iter());
         (Ended::Panicked { at_us, message }, trace)
-    });
-    // Nobody is left to hear of an error: the reader has gone.
-    let _ = outcome::write(out, &ended, Duration::ZERO, &trace);
+    })
 }
 
 /// Ends the run, and its process with it: node code that has left the simulation must not go on.

@@ -23,6 +23,7 @@ use super::{Ended, Engine, Outcome, WALL_MAX};
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::record::Recorder;
+use crate::scenario::Network;
 use crate::system::System;
 use crate::trace::Trace;
 use cluster::Cluster;
@@ -50,7 +51,27 @@ impl Engine for Turmoil {
             _ => return Ok(()),
         };
         let kind = fault.kind();
-        Err(format!("{why} ({kind}); no engine of this version can"))
+        Err(format!("{why} ({kind}); the event engine can"))
+    }
+
+    fn supports_network(&self, network: &Network) -> Result<(), String> {
+        let distribution = network.latency.name();
+        let what = match network {
+            Network { links, .. } if !links.is_empty() => "no links that differ",
+            Network { duplicate, .. } if *duplicate > 0.0 => "no duplicates",
+            Network { reorder, .. } if *reorder > 0.0 => "no overtaking",
+            Network { mtu_bytes, .. } if mtu_bytes.is_some() => "no MTU",
+            Network {
+                bytes_per_second, ..
+            } if bytes_per_second.is_some() => "no bandwidth",
+            _ if network.latency.bounds_us().is_none() => {
+                return Err(format!(
+                    "turmoil has no latency that is {distribution}; the event engine has"
+                ));
+            }
+            _ => return Ok(()),
+        };
+        Err(format!("turmoil has {what}; the event engine has"))
     }
 
     fn run(&self, plan: &Plan, system: &System) -> Outcome {

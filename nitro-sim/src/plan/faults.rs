@@ -95,6 +95,10 @@ fn kind(kind: &FaultKind) -> &'static str {
             NodeFault::ClockJump(_) => "clock_jump",
             NodeFault::ClockOffset(_) => "clock_offset",
             NodeFault::ClockDrift(_) => "clock_drift",
+            NodeFault::DiskFull(_) => "disk_full",
+            NodeFault::DiskErrors(_) => "disk_errors",
+            NodeFault::DiskSlow(_) => "disk_slow",
+            NodeFault::DiskCorrupt(_) => "disk_corrupt",
         },
     }
 }
@@ -209,6 +213,27 @@ fn of_node(draw: &mut Draw, node: String, what: NodeFault) -> Fault {
         NodeFault::ClockDrift(by) => Fault::ClockDrift {
             node,
             parts_per_million: signed(by),
+        },
+        NodeFault::DiskFull(free) => Fault::DiskFull {
+            node,
+            free_bytes: signed(free).unsigned_abs(),
+        },
+        NodeFault::DiskErrors(shares) => {
+            let [reads, writes, syncs] = shares.map(|share| draw.number(share.min, share.max));
+            Fault::DiskErrors {
+                node,
+                reads,
+                writes,
+                syncs,
+            }
+        }
+        NodeFault::DiskSlow(factor) => Fault::DiskSlow {
+            node,
+            factor: draw.number(factor.min, factor.max),
+        },
+        NodeFault::DiskCorrupt(share) => Fault::DiskCorrupt {
+            node,
+            share: draw.number(share.min, share.max),
         },
         NodeFault::Slow(factor) => Fault::Slow {
             node,

@@ -106,6 +106,7 @@ impl Plan {
         list(&mut out, "faults", &self.faults);
         list(&mut out, "operations", &self.operations);
         section(&mut out, "network", &self.network);
+        section(&mut out, "schedule", &self.schedule);
         section(&mut out, "parameters", &self.parameters);
         section(&mut out, "checks", &self.checks);
         if let Some(recorded) = &self.recorded {
@@ -140,7 +141,14 @@ fn list(out: &mut String, key: &str, items: &[impl Serialize]) {
     writeln!(out, "]").expect(PLAIN);
 }
 
+/// A table with a line for each of its keys, whatever they hold.
 fn section(out: &mut String, key: &str, value: &impl Serialize) {
-    let text = toml::to_string(value).expect(PLAIN);
-    write!(out, "\n[{key}]\n{text}").expect(PLAIN);
+    writeln!(out, "\n[{key}]").expect(PLAIN);
+    for (key, value) in toml::Table::try_from(value).expect(PLAIN) {
+        let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        match !key.is_empty() && key.chars().all(is_bare) {
+            true => line(out, &key, &value),
+            false => line(out, &toml::Value::from(key).to_string(), &value),
+        }
+    }
 }

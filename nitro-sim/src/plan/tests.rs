@@ -200,3 +200,14 @@ fn too_many_operations_are_refused() {
     let error = Plan::new(&scenario(&text), 1).unwrap_err();
     assert_eq!(error, PlanError::Operations("workload-1".to_owned()));
 }
+
+#[test]
+fn a_network_with_links_and_odd_names_survives_its_file() {
+    let text = TEXT.replace("[parameters]\n", "[network]\n\
+        latency = { distribution = \"bimodal\", usual_ms = 1, rare_ms = [50, 90], rare_share = 0.1 }\n\
+        bytes_per_second = 1000\n[[network.link]]\nbetween = [[\"server\"], [\"client\"]]\nloss = 0.5\n\
+        [parameters]\n\"an odd name\" = \"x\"\n");
+    let plan = Plan::new(&scenario(&text), 1).unwrap();
+    assert_eq!(plan.network.links.len(), 1);
+    assert_eq!(Plan::from_text(&plan.to_text()).unwrap(), plan);
+}

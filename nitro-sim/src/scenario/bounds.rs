@@ -23,3 +23,9 @@ pub(super) const CLOCK_MS_MAX: f64 = 315_360_000_000.0;
 
 /// The fastest drift, in parts per million: twice as fast.
 pub(super) const DRIFT_PPM_MAX: f64 = 1_000_000.0;
+
+/// How many bytes a node's disk holds.
+pub const CAPACITY_BYTES: u64 = 1 << 30;
+
+/// The fastest link, in bytes per second: a terabyte, beyond any that exists.
+pub(super) const BYTES_PER_SECOND_MAX: f64 = 1e12;

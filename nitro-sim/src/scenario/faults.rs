@@ -2,7 +2,9 @@
 
 use toml::de::DeValue;
 
-use super::bounds::{CLOCK_MS_MAX, DRIFT_PPM_MAX, DURATION_S_MAX, FACTOR_MAX, LATENCY_MS_MAX};
+use super::bounds::{
+    CAPACITY_BYTES, CLOCK_MS_MAX, DRIFT_PPM_MAX, DURATION_S_MAX, FACTOR_MAX, LATENCY_MS_MAX,
+};
 use super::problem::{list, nearest};
 use super::read::{Cluster, range_ms, range_us};
 use super::section::{Bounds, Section};
@@ -133,7 +135,7 @@ fn of_links(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<Faul
     Some(FaultKind::Decided(fault))
 }
 
-fn between(section: &Section<'_>, cluster: &Cluster) -> Option<[Vec<String>; 2]> {
+pub(super) fn between(section: &Section<'_>, cluster: &Cluster) -> Option<[Vec<String>; 2]> {
     groups(section, "between", 2..=2, cluster)?.try_into().ok()
 }
 
@@ -254,12 +256,46 @@ fn of_node(section: &Section<'_>, kind: &str, cluster: &Cluster) -> Option<Fault
         }
         "clock_jump" => needed("by_ms", clock).map(|by| NodeFault::ClockJump(whole(by))),
         "clock_offset" => needed("by_ms", clock).map(|by| NodeFault::ClockOffset(whole(by))),
-        _ => needed("parts_per_million", drift).map(|by| NodeFault::ClockDrift(whole(by))),
+        "clock_drift" => {
+            needed("parts_per_million", drift).map(|by| NodeFault::ClockDrift(whole(by)))
+        }
+        _ => of_disk(section, kind),
     };
     Some(FaultKind::OfNode {
         target: target?,
         what: what?,
     })
+}
+
+fn of_disk(section: &Section<'_>, kind: &str) -> Option<NodeFault> {
+    let none = Range { min: 0.0, max: 0.0 };
+    match kind {
+        "disk_full" => {
+            let bounds = Bounds::new(0.0, CAPACITY_BYTES as f64, "bytes");
+            let free = section.range("free_bytes", bounds).unwrap_or(none);
+            let (min, max) = (free.min as i64, free.max as i64);
+            Some(NodeFault::DiskFull(Range { min, max }))
+        }
+        "disk_errors" => {
+            let share = |key| section.range(key, Bounds::SHARE).unwrap_or(none);
+            let shares = [share("reads"), share("writes"), share("syncs")];
+            if shares.iter().all(|share| share.max == 0.0) {
+                let expected = "reads, writes or syncs, each the share that fails";
+                section.problem("", "does not say what fails", expected, "add one of them");
+            }
+            Some(NodeFault::DiskErrors(shares))
+        }
+        "disk_slow" => {
+            section.missing("factor", "how many times slower");
+            let bounds = Bounds::new(1.0, FACTOR_MAX, "times slower");
+            section.range("factor", bounds).map(NodeFault::DiskSlow)
+        }
+        _ => {
+            section.missing("share", "the share of reads that meet a flipped bit");
+            let share = section.range("share", Bounds::SHARE);
+            share.map(NodeFault::DiskCorrupt)
+        }
+    }
 }
 
 fn target(section: &Section<'_>, cluster: &Cluster) -> Option<Target> {

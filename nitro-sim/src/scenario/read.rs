@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::bounds::{DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+use super::bounds::{DURATION_S_MAX, NODES_MAX};
 use super::problem::{Collector, list, nearest};
 use super::section::{Bounds, Section, describe, integer_of, number_of};
-use super::{Catalogue, Checks, Choice, Known, Network, Problems, Range, Scenario, node_names};
-use super::{clashes, faults, workloads};
+use super::{
+    Catalogue, Checks, Choice, Known, Problems, Range, Scenario, Schedule, Yields, node_names,
+};
+use super::{clashes, faults, network, workloads};
 
 /// The nodes of a scenario, by role and by name.
 pub(super) struct Cluster {
@@ -92,7 +94,8 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
     let duration = root.number("duration_s", Bounds::new(0.001, DURATION_S_MAX, "seconds"));
     root.missing("duration_s", "how many virtual seconds it runs");
     let cluster = nodes(root, known);
-    let network = network(root);
+    let network = network::read(root, &cluster);
+    let schedule = schedule(root);
     let parameters = parameters(root);
     // Where the duration is wrong, the rest is read against the longest there is, so that its
     // own errors are reported too.
@@ -109,6 +112,7 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
         duration_ms,
         nodes: cluster.roles,
         network,
+        schedule,
         parameters,
         workloads,
         faults: faults.into_iter().map(|(_, fault)| fault).collect(),
@@ -176,22 +180,24 @@ fn unknown_role(section: &Section<'_>, role: &str, start: usize, known: Option<&
     }
 }
 
-fn network(root: &Section<'_>) -> Network {
-    let mut network = Network {
-        latency_us: [1000, 1000],
-        loss: 0.0,
+fn schedule(root: &Section<'_>) -> Schedule {
+    let mut schedule = Schedule::default();
+    let Some(section) = root.section("schedule") else {
+        return schedule;
     };
-    if let Some(section) = root.section("network") {
-        let bounds = Bounds::new(0.0, LATENCY_MS_MAX, "milliseconds");
-        if let Some(latency) = section.range("latency_ms", bounds) {
-            network.latency_us = range_us(latency);
+    if let Some(name) = section.text("yields") {
+        match Yields::by_name(name) {
+            Some(yields) => schedule.yields = yields,
+            None => {
+                let wrong = format!("there is no \"{name}\"");
+                let expected = format!("one of {}", list(&Yields::NAMES));
+                let todo = nearest(name, Yields::NAMES);
+                section.problem("yields", wrong, &expected, &todo);
+            }
         }
-        if let Some(loss) = section.number("loss", Bounds::SHARE) {
-            network.loss = loss;
-        }
-        section.finish();
     }
-    network
+    section.finish();
+    schedule
 }
 
 fn parameters(root: &Section<'_>) -> BTreeMap<String, Choice> {

@@ -1,6 +1,7 @@
 //! Wrong files, with all that is said of them; and right ones.
 
 use super::*;
+use crate::fault::StaleAnswer;
 
 fn catalogue() -> Catalogue {
     let known = Known {
@@ -163,4 +164,88 @@ fn the_example_in_the_documentation_is_right() {
     let scenario = Scenario::parse("example.toml", &text, &catalogue);
     let scenario = scenario.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((scenario.faults.len(), scenario.workloads.len()), (2, 1));
+}
+
+#[test]
+fn a_network_has_the_distribution_and_the_links_it_is_given() {
+    let of = |network: &str| parse(&format!("{HEAD}{network}")).unwrap().network;
+    let uniform = of("[network]\nlatency_ms = [1, 5]\n").latency;
+    let (min_us, max_us) = (1000, 5000);
+    assert_eq!(uniform, Latency::Uniform { min_us, max_us });
+    let network = of(
+        "[network]\nlatency = { distribution = \"log_normal\", median_ms = 2, p99_ms = 20 }\n\
+                      mtu_bytes = 9000\nreorder = 0.1\n[[network.link]]\n\
+                      between = [[\"server\"], [\"client-1\"]]\nbytes_per_second = 1000\n",
+    );
+    let (median_us, p99_us) = (2000, 20_000);
+    assert_eq!(network.latency, Latency::LogNormal { median_us, p99_us });
+    assert_eq!((network.mtu_bytes, network.reorder), (Some(9000), 0.1));
+    assert_eq!(network.links[0].between[0], ["server-1", "server-2"]);
+    assert_eq!(network.links[0].bytes_per_second, Some(1000));
+}
+
+#[test]
+fn a_network_that_cannot_be_is_told_by_field() {
+    for (network, expected) in [
+        (
+            "latency = { distribution = \"log_norml\" }",
+            "did you mean \"log_normal\"?",
+        ),
+        (
+            "latency = { distribution = \"uniform\", min_ms = 5, max_ms = 1 }",
+            "max_ms",
+        ),
+        (
+            "latency = { distribution = \"exponential\", min_ms = 5 }",
+            "mean_ms: is missing",
+        ),
+        (
+            "latency = { distribution = \"constant\", ms = 5, us = 1 }",
+            "us",
+        ),
+        (
+            "latency_ms = 1\nlatency = { distribution = \"constant\", ms = 5 }",
+            "remove one",
+        ),
+        (
+            "[[network.link]]\nbetween = [[\"server\"]]",
+            "does not have 2 groups",
+        ),
+        ("mtu_bytes = 3", "from 68"),
+    ] {
+        let problems = problems(&format!("{HEAD}[network]\n{network}\n"));
+        assert!(problems.contains(expected), "{network}: {problems}");
+    }
+}
+
+#[test]
+fn faults_of_names_and_disks_are_read() {
+    let kinds = |text: &str| {
+        let scenario = parse(&format!("{HEAD}{text}")).unwrap();
+        scenario.faults[0].kind.clone()
+    };
+    let stale = |answer: &str| {
+        kinds(&format!(
+            "[[fault]]\nkind = \"stale_name\"\nnode = \"server-1\"\nanswer = \"{answer}\"\nat_s = 1\nfor_s = 2\n"
+        ))
+    };
+    let decided = |answer| {
+        let node = "server-1".to_owned();
+        FaultKind::Decided(crate::fault::Fault::StaleName { node, answer })
+    };
+    assert_eq!(stale("nothing"), decided(StaleAnswer::Nothing));
+    assert_eq!(stale("old_address"), decided(StaleAnswer::OldAddress));
+    let other = StaleAnswer::AddressOf("server-2".to_owned());
+    assert_eq!(stale("server-2"), decided(other));
+    let errors = kinds(
+        "[[fault]]\nkind = \"disk_errors\"\nnodes = \"any server\"\nsyncs = [0.1, 0.5]\nat_s = 1\n",
+    );
+    let none = Range { min: 0.0, max: 0.0 };
+    let syncs = Range { min: 0.1, max: 0.5 };
+    let target = Target::AnyOf("server".to_owned());
+    let what = NodeFault::DiskErrors([none, none, syncs]);
+    assert_eq!(errors, FaultKind::OfNode { target, what });
+    let nothing = "[[fault]]\nkind = \"disk_errors\"\nnode = \"server-1\"\nat_s = 1\n";
+    let problems = problems(&format!("{HEAD}{nothing}"));
+    assert!(problems.contains("does not say what fails"), "{problems}");
 }

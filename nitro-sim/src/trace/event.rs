@@ -187,6 +187,74 @@ pub enum LogLevel {
 impl Event {
     /// Its one encoding: a JSON line, without the line break.
     pub fn line(&self) -> String {
-        serde_json::to_string(self).expect("an event holds only what JSON can")
+        self.quick_line().unwrap_or_else(|| {
+            serde_json::to_string(self).expect("an event holds only what JSON can")
+        })
+    }
+
+    /// The same line of an event as messages are, which are most of a trace: serde takes ten times
+    /// as long for a flattened enum.
+    fn quick_line(&self) -> Option<String> {
+        let EventKind::Message {
+            from,
+            to,
+            bytes,
+            outcome,
+        } = &self.kind
+        else {
+            return None;
+        };
+        let node = self.node.as_ref()?;
+        if ![node, from, to].into_iter().all(|name| is_plain(name)) {
+            return None;
+        }
+        let at_us = self.at_us;
+        let outcome = match outcome {
+            MessageOutcome::Sent => "sent",
+            MessageOutcome::Delayed => "delayed",
+            MessageOutcome::Held => "held",
+            MessageOutcome::Dropped => "dropped",
+        };
+        Some(format!(
+            "{{\"at_us\":{at_us},\"node\":\"{node}\",\"event\":\"message\",\"from\":\"{from}\",\
+             \"to\":\"{to}\",\"bytes\":{bytes},\"outcome\":\"{outcome}\"}}"
+        ))
+    }
+}
+
+/// Whether JSON has a text as it is.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_line_of_a_message_is_the_one_that_serde_writes() {
+        let outcomes = [
+            MessageOutcome::Sent,
+            MessageOutcome::Delayed,
+            MessageOutcome::Held,
+            MessageOutcome::Dropped,
+        ];
+        for outcome in outcomes {
+            for name in ["server-1", "a\"b", "\u{1}", "\u{fc}"] {
+                let event = Event {
+                    at_us: 12,
+                    node: Some(name.to_owned()),
+                    kind: EventKind::Message {
+                        from: name.to_owned(),
+                        to: "client-1".to_owned(),
+                        bytes: 64,
+                        outcome,
+                    },
+                };
+                assert_eq!(event.line(), serde_json::to_string(&event).unwrap());
+                assert_eq!(event.quick_line().is_some(), name == "server-1");
+            }
+        }
     }
 }

@@ -14,10 +14,9 @@ use tower::Service;
 use super::endpoint::{Dialer, Endpoint};
 use crate::address::Address;
 use crate::error::{Error, Kind, Result};
-use crate::host::Clock;
 use crate::host::tasks::TaskGuard;
 use crate::registry::{self, Following};
-use crate::rpc::wire::Connection;
+use crate::rpc::wire::Calls;
 use crate::rpc::{Request, Response};
 use crate::selector::{Candidate, Candidates, Filter, InFlight, Outcome, Pick, Selector};
 use crate::service::Calling;
@@ -238,15 +237,11 @@ impl Service<Request> for Balance {
     }
 
     fn call(&mut self, request: Request) -> Balanced {
-        let clock = &self.0.dialer.host.clock;
-        let picked = self
-            .0
-            .view
-            .load()
-            .pick(&*self.0.selector, &request, clock.now());
-        match picked {
+        let now = self.0.dialer.host.clock.now();
+        let view = self.0.view.load();
+        match view.pick(&*self.0.selector, &request, now) {
             Some((in_flight, endpoint)) => {
-                Balanced::Calling(self.0.begin(request, in_flight, endpoint))
+                Balanced::Calling(self.0.begin(request, in_flight, endpoint, now))
             }
             None => Balanced::Waiting(Box::pin(self.0.clone().call_when_known(request))),
         }
@@ -254,27 +249,33 @@ impl Service<Request> for Balance {
 }
 
 impl Cluster {
-    fn begin(&self, request: Request, in_flight: InFlight, endpoint: Arc<Endpoint>) -> Attempt {
+    fn begin(
+        &self,
+        request: Request,
+        in_flight: InFlight,
+        endpoint: Arc<Endpoint>,
+        now: Instant,
+    ) -> Attempt {
         let deadline = request.deadline;
-        let id = Arc::clone(endpoint.id());
-        let calling = match endpoint.open_connection() {
-            Some(mut connection) => Attempting::Direct(connection.call(request)),
-            None => Attempting::Connecting(Box::pin(connect_and_call(endpoint, request))),
+        let calling = match endpoint.try_call(request, now) {
+            Ok(calling) => Attempting::Direct(calling),
+            Err(request) => {
+                let endpoint = Arc::clone(&endpoint);
+                Attempting::Connecting(Box::pin(connect_and_call(endpoint, request)))
+            }
         };
-        let clock = Arc::clone(&self.dialer.host.clock);
         let limit = self.attempt_timeout.map(|timeout| {
-            let at = clock.now() + timeout;
+            let at = now + timeout;
             // At the call's own deadline it is the call that ends, not one attempt.
             deadline.is_none_or(|deadline| at < deadline).then_some(at)
         });
         Attempt {
             calling,
             in_flight: Some(in_flight),
-            node: id,
+            endpoint,
             deadline,
             limit: limit.flatten(),
             timer: None,
-            clock,
         }
     }
 
@@ -286,12 +287,10 @@ impl Cluster {
             .map_or(until, |deadline| deadline.min(until));
         let mut changed = self.changed.subscribe();
         loop {
-            let picked = self
-                .view
-                .load()
-                .pick(&*self.selector, &request, clock.now());
+            let now = clock.now();
+            let picked = self.view.load().pick(&*self.selector, &request, now);
             if let Some((in_flight, endpoint)) = picked {
-                return self.begin(request, in_flight, endpoint).await;
+                return self.begin(request, in_flight, endpoint, now).await;
             }
             if clock.timeout_at(until, changed.changed()).await.is_err() {
                 let message = format!("no node of {:?} is known", self.service);
@@ -307,10 +306,6 @@ async fn connect_and_call(endpoint: Arc<Endpoint>, request: Request) -> Result<R
 }
 
 /// A call on its way to a node.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the hot path: a box would cost it"
-)]
 pub enum Balanced {
     /// A node was known.
     Calling(Attempt),
@@ -330,7 +325,7 @@ impl Future for Balanced {
 }
 
 enum Attempting {
-    Direct(<Connection as Service<Request>>::Future),
+    Direct(Calls),
     Connecting(Calling<Response>),
 }
 
@@ -338,11 +333,10 @@ enum Attempting {
 pub struct Attempt {
     calling: Attempting,
     in_flight: Option<InFlight>,
-    node: Arc<str>,
+    endpoint: Arc<Endpoint>,
     deadline: Option<Instant>,
     limit: Option<Instant>,
     timer: Option<Box<dyn crate::host::Timer>>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Attempt {
@@ -357,7 +351,8 @@ impl Attempt {
         let Some(limit) = self.limit else {
             return Poll::Pending;
         };
-        let timer = self.timer.get_or_insert_with(|| self.clock.timer(limit));
+        let clock = &self.endpoint.host().clock;
+        let timer = self.timer.get_or_insert_with(|| clock.timer(limit));
         ready!(timer.poll_elapsed(context));
         Poll::Ready(Err(Error::unavailable(
             "no answer within the time of one attempt",
@@ -366,7 +361,7 @@ impl Attempt {
 
     fn count(&mut self, outcome: Outcome) {
         if let Some(in_flight) = self.in_flight.take() {
-            in_flight.finish(self.clock.now(), outcome);
+            in_flight.finish(self.endpoint.host().clock.now(), outcome);
         }
     }
 }
@@ -381,7 +376,7 @@ impl Future for Attempt {
             Err(error) if is_failure(error.kind()) => Outcome::Failed,
             _ => Outcome::Answered,
         });
-        Poll::Ready(answer.map_err(|error| error.at_node(&this.node)))
+        Poll::Ready(answer.map_err(|error| error.at_node(this.endpoint.id())))
     }
 }
 
@@ -401,10 +396,8 @@ impl Drop for Attempt {
     /// A call that is dropped because its time is up speaks against the node; one whose caller
     /// has merely given up says nothing.
     fn drop(&mut self) {
-        if self
-            .deadline
-            .is_some_and(|deadline| self.clock.now() >= deadline)
-        {
+        let is_late = |deadline| self.endpoint.host().clock.now() >= deadline;
+        if self.in_flight.is_some() && self.deadline.is_some_and(is_late) {
             self.count(Outcome::Failed);
         }
     }

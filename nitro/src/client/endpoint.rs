@@ -11,7 +11,8 @@ use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::entropy::Sequence;
-use crate::rpc::wire::{Connection, Limits};
+use crate::rpc::Request;
+use crate::rpc::wire::{Calls, Connection, Limits};
 use crate::time::Instant;
 use crate::transport::Transport;
 
@@ -89,6 +90,23 @@ impl Endpoint {
 
     fn down_until(&self, until: Instant) {
         self.down_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Begins a call now, or gives it back where there is no connection that takes it.
+    #[expect(
+        clippy::result_large_err,
+        reason = "what is given back goes on: a box would cost it"
+    )]
+    pub(super) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
+        match self.connection.load().as_ref() {
+            Some(connection) => connection.try_call(request, now),
+            None => Err(request),
+        }
+    }
+
+    /// The host that calls from here.
+    pub(super) fn host(&self) -> &Host {
+        &self.dialer.host
     }
 
     /// The connection, if there is one that takes calls.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tower::{Service, ServiceBuilder};
 
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Clock, Host, SharedTimers};
 use crate::layer::{Budget, DeadlineLayer, RetryLayer, RetryPolicy, TraceLayer};
 use crate::rpc::deadline::BodyDeadlineLayer;
 use crate::rpc::{Request, Response, Rpc};
@@ -36,7 +36,9 @@ where
     S::Error: Into<Error>,
     S::Future: Send,
 {
-    let clock = || Arc::clone(&host.clock);
+    // Most time limits never come: one timer for all of them.
+    let timers: Arc<dyn Clock> = Arc::new(SharedTimers::new(host));
+    let clock = || Arc::clone(&timers);
     let entropy = || Arc::clone(&host.entropy);
     let budget = Budget::new(clock());
     let stack = ServiceBuilder::new()

@@ -36,6 +36,10 @@ impl Codec<Bytes> for Raw {
         Ok(())
     }
 
+    fn to_bytes(&self, _content_type: &'static str, value: &Bytes) -> Result<Bytes> {
+        Ok(value.clone())
+    }
+
     fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<Bytes> {
         Ok(bytes.clone())
     }

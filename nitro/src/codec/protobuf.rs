@@ -11,9 +11,12 @@ use crate::error::{Error, Result};
 /// Protocol buffers as `application/protobuf`, or `application/x-protobuf` when asked so.
 ///
 /// Reading stops at 100 levels of nesting, skips fields it does not know, and lets fields of
-/// type [`Bytes`] share the memory they were read from.
+/// type [`Bytes`] share the memory they were read from, in messages longer than 1 KiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Protobuf;
+
+/// The longest message whose fields of type [`Bytes`] are copied out of it.
+const COPIED_BYTES_MAX: usize = 1024;
 
 const SPOKEN: [&str; 2] = ["application/protobuf", "application/x-protobuf"];
 
@@ -41,8 +44,17 @@ impl<T: Message + Default> Codec<T> for Protobuf {
         })
     }
 
+    fn to_bytes(&self, _content_type: &'static str, value: &T) -> Result<Bytes> {
+        Ok(value.encode_to_vec().into())
+    }
+
     fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<T> {
-        T::decode(bytes.clone()).map_err(|error| {
+        let decoded = match bytes.len() {
+            // Counting who shares the memory would cost more than the copy.
+            0..=COPIED_BYTES_MAX => T::decode(&bytes[..]),
+            _ => T::decode(bytes.clone()),
+        };
+        decoded.map_err(|error| {
             let message = format!("protobuf: cannot read {}: {error}", type_name::<T>());
             Error::invalid_argument(message).with_source(error)
         })

@@ -38,6 +38,15 @@ macro_rules! tuple {
                 Err(not_agreed(content_type))
             }
 
+            fn to_bytes(&self, content_type: &'static str, value: &T) -> Result<Bytes> {
+                $(
+                    if self.$index.matching(content_type).is_some() {
+                        return self.$index.to_bytes(content_type, value);
+                    }
+                )+
+                Err(not_agreed(content_type))
+            }
+
             fn decode(&self, content_type: &'static str, bytes: &Bytes) -> Result<T> {
                 $(
                     if self.$index.matching(content_type).is_some() {

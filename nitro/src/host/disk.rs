@@ -18,6 +18,9 @@ pub enum Open {
     OrCreate,
     /// It must not exist.
     New,
+    /// It is created if it does not exist, and while it is open nobody else can open it so,
+    /// in this process or another. The operating system lets go of it with the process.
+    Exclusive,
 }
 
 /// The disk of a host.
@@ -26,7 +29,8 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `AlreadyExists`, or what the disk says.
+    /// `NotFound`, `AlreadyExists`, `WouldBlock` for a file that somebody holds
+    /// [exclusively](Open::Exclusive), or what the disk says.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
 
     /// The names in a directory, sorted.

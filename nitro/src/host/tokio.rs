@@ -338,8 +338,13 @@ impl Disk for MachineDisk {
             Open::Existing => {}
             Open::OrCreate => drop(options.create(true)),
             Open::New => drop(options.create_new(true)),
+            Open::Exclusive => drop(options.create(true)),
         }
-        Ok(Arc::new(options.open(path)?))
+        let file = options.open(path)?;
+        if how == Open::Exclusive {
+            file.try_lock().map_err(io::Error::from)?;
+        }
+        Ok(Arc::new(file))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {

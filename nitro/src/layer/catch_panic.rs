@@ -51,6 +51,7 @@ where
         }
     }
 
+    #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         let (inner, panicked) = match caught(|| self.inner.call(operation)) {
             Ok(inner) => (Some(inner), None),
@@ -77,6 +78,7 @@ where
 {
     type Output = Result<R>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         let mut this = self.project();
         if let Some(error) = this.panicked.take() {

@@ -124,6 +124,7 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         self.shared.budget.count_call();
         let may_retry = self.shared.policy.attempts_max > 1;
@@ -186,6 +187,7 @@ where
 {
     type Output = Result<S::Response>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {

@@ -74,6 +74,7 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         let admitted = self.layer.admit();
         ShedFuture {
@@ -112,6 +113,7 @@ where
 {
     type Output = Result<R>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {

@@ -117,7 +117,16 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, mut operation: Op) -> Self::Future {
+        // Asked first, as a span that nobody wants is not made for nothing.
+        if !tracing::span_enabled!(target: "nitro::call", tracing::Level::INFO) {
+            let inner = self.inner.call(operation);
+            return TraceFuture {
+                inner,
+                running: None,
+            };
+        }
         let span = tracing::info_span!(
             target: "nitro::call",
             "call",
@@ -198,6 +207,7 @@ where
 {
     type Output = Result<R>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         let this = self.project();
         let Some(running) = this.running else {

@@ -1,5 +1,7 @@
 //! The messages of a call or an answer: none, one, or a stream.
 
+mod pipe;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,14 +11,18 @@ use std::task::{Context, Poll, ready};
 use ::bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
-use tokio::sync::mpsc;
+
+pub use pipe::{PIPE_BYTES, PIPE_MESSAGES, Sender};
+pub(crate) use pipe::{Receiver, pipe};
 
 use crate::error::{Error, Result};
 use crate::host::{Clock, Timer};
 use crate::time::Instant;
 
-/// Messages that wait in a channel's pipe before its sender waits.
-const PIPE_MESSAGES: usize = 16;
+/// Messages taken in a row before other tasks of the same thread get a turn.
+const MESSAGES_A_TURN: u32 = 128;
+/// Messages between two looks at the clock, where they come without a wait.
+const MESSAGES_A_LOOK: u32 = 16;
 
 /// Encoded messages, one after another. An error ends them.
 #[derive(Default)]
@@ -27,11 +33,15 @@ enum Messages {
     #[default]
     Empty,
     Once(Bytes),
-    Stream {
-        messages: BoxStream<'static, Result<Bytes>>,
-        must_be_driven: bool,
-        deadline: Option<Instant>,
-    },
+    Stream(Streamed),
+}
+
+struct Streamed {
+    messages: BoxStream<'static, Result<Bytes>>,
+    must_be_driven: bool,
+    limit: Option<Limit>,
+    /// Messages taken since there was a wait.
+    in_a_row: u32,
 }
 
 impl Body {
@@ -47,49 +57,44 @@ impl Body {
 
     /// The messages of a stream, taken as they are asked for.
     pub fn stream(messages: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self(Messages::Stream {
-            messages: Box::pin(messages),
-            must_be_driven: false,
-            deadline: None,
-        })
+        Self::made_by(messages, false)
     }
 
     /// The same, where whatever makes the messages runs only while they are asked for.
     pub fn driven(messages: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self(Messages::Stream {
+        Self::made_by(messages, true)
+    }
+
+    fn made_by(
+        messages: impl Stream<Item = Result<Bytes>> + Send + 'static,
+        must_be_driven: bool,
+    ) -> Self {
+        Self(Messages::Stream(Streamed {
             messages: Box::pin(messages),
-            must_be_driven: true,
-            deadline: None,
-        })
+            must_be_driven,
+            limit: None,
+            in_a_row: 0,
+        }))
     }
 
     /// Whether whatever makes the messages runs only while they are asked for.
     pub(crate) fn must_be_driven(&self) -> bool {
-        matches!(
-            self.0,
-            Messages::Stream {
-                must_be_driven: true,
-                ..
-            }
-        )
+        matches!(&self.0, Messages::Stream(stream) if stream.must_be_driven)
     }
 
     /// When its messages end at the latest, if there is a limit.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.0 {
-            Messages::Stream { deadline, .. } => *deadline,
+            Messages::Stream(stream) => stream.limit.as_ref().map(|limit| limit.deadline),
             _ => None,
         }
     }
 
-    /// A body whose messages are sent from elsewhere, at most 16 ahead of whoever takes them.
+    /// A body whose messages are sent from elsewhere, at most two pipes full ahead of whoever
+    /// takes them.
     pub fn channel() -> (Sender, Body) {
-        let (sender, receiver) = mpsc::channel(PIPE_MESSAGES);
-        let piped = Piped {
-            receiver,
-            has_ended: false,
-        };
-        (Sender(sender), Body::stream(piped))
+        let (sender, receiver) = pipe();
+        (sender, Body::stream(receiver))
     }
 
     /// The message, when the body is exactly one that is there already.
@@ -110,7 +115,7 @@ impl Body {
         match &self.0 {
             Messages::Empty => Some(Body::empty()),
             Messages::Once(message) => Some(Body::once(message.clone())),
-            Messages::Stream { .. } => None,
+            Messages::Stream(_) => None,
         }
     }
 
@@ -125,25 +130,24 @@ impl Body {
 
     /// Polls for the next message.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        match std::mem::take(&mut self.0) {
-            Messages::Empty => Poll::Ready(None),
-            Messages::Once(message) => Poll::Ready(Some(Ok(message))),
-            Messages::Stream {
-                mut messages,
-                must_be_driven,
-                deadline,
-            } => {
-                let next = messages.as_mut().poll_next(context);
-                if !matches!(next, Poll::Ready(None | Some(Err(_)))) {
-                    self.0 = Messages::Stream {
-                        messages,
-                        must_be_driven,
-                        deadline,
-                    };
-                }
-                next
-            }
+        let Messages::Stream(stream) = &mut self.0 else {
+            return Poll::Ready(match std::mem::take(&mut self.0) {
+                Messages::Once(message) => Some(Ok(message)),
+                _ => None,
+            });
+        };
+        if stream.in_a_row == MESSAGES_A_TURN {
+            stream.in_a_row = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        let next = stream.poll_in_time(context);
+        match &next {
+            Poll::Pending => stream.in_a_row = 0,
+            Poll::Ready(Some(Ok(_))) => stream.in_a_row += 1,
+            Poll::Ready(None | Some(Err(_))) => self.0 = Messages::Empty,
+        }
+        next
     }
 
     /// The only message.
@@ -171,27 +175,19 @@ impl Body {
     /// The same body, ended by [`DeadlineExceeded`](crate::error::Kind::DeadlineExceeded) when
     /// a message is waited for past `deadline`.
     pub fn until(self, deadline: Instant, clock: Arc<dyn Clock>) -> Body {
-        match self.0 {
-            Messages::Stream {
-                messages,
-                must_be_driven,
-                deadline: own,
-            } => {
-                let deadline = own.map_or(deadline, |own| own.min(deadline));
-                let until = Until {
-                    messages,
-                    deadline,
-                    clock,
-                    timer: None,
-                };
-                Body(Messages::Stream {
-                    messages: Box::pin(until),
-                    must_be_driven,
-                    deadline: Some(deadline),
-                })
-            }
-            _ => self,
+        let Messages::Stream(mut stream) = self.0 else {
+            return self;
+        };
+        let own = stream.limit.as_ref().map(|limit| limit.deadline);
+        if own.is_none_or(|own| deadline < own) {
+            stream.limit = Some(Limit {
+                deadline,
+                clock,
+                timer: None,
+                unlooked: 0,
+            });
         }
+        Body(Messages::Stream(stream))
     }
 }
 
@@ -200,113 +196,59 @@ impl fmt::Debug for Body {
         match &self.0 {
             Messages::Empty => f.write_str("Empty"),
             Messages::Once(message) => write!(f, "Once({} bytes)", message.len()),
-            Messages::Stream { .. } => f.write_str("Stream"),
+            Messages::Stream(_) => f.write_str("Stream"),
         }
     }
 }
 
-/// Sends the messages of a [`Body::channel`].
-///
-/// The body ends well only by [`Sender::finish`]: a sender that is dropped before, as when its
-/// task panics, ends the body with [`Cancelled`](crate::error::Kind::Cancelled), so that half a
-/// stream is never taken for a whole one.
-#[derive(Debug)]
-pub struct Sender(mpsc::Sender<Piece>);
+impl Stream for Receiver {
+    type Item = Result<Bytes>;
 
-#[derive(Debug)]
-enum Piece {
-    Message(Bytes),
-    End(Result<()>),
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        self.get_mut().poll_take(context)
+    }
 }
 
-impl Sender {
-    /// Sends a message, waiting while the pipe is full.
-    ///
-    /// # Errors
-    ///
-    /// [`Cancelled`](crate::error::Kind::Cancelled) when nobody will take it: the call is over.
-    pub async fn send(&self, message: Bytes) -> Result<()> {
-        let sent = self.0.send(Piece::Message(message)).await;
-        sent.map_err(|_| Error::cancelled("the call is over: nobody takes further messages"))
-    }
-
-    /// Ends the body well.
-    pub async fn finish(self) {
-        // Nobody left to tell is as good as told.
-        let _ = self.0.send(Piece::End(Ok(()))).await;
-    }
-
-    /// Sends all of a body, and ends as it does.
-    pub async fn forward(self, mut body: Body) {
-        while let Some(next) = body.next().await {
-            match next {
-                Ok(message) => {
-                    if self.send(message).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => return self.fail(error).await,
+impl Streamed {
+    fn poll_in_time(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let Some(limit) = &mut self.limit else {
+            return self.messages.as_mut().poll_next(context);
+        };
+        if !limit.is_over() {
+            if let Poll::Ready(next) = self.messages.as_mut().poll_next(context) {
+                return Poll::Ready(next);
             }
-        }
-        self.finish().await;
-    }
-
-    /// Ends the body with an error.
-    pub async fn fail(self, error: Error) {
-        let _ = self.0.send(Piece::End(Err(error))).await;
-    }
-}
-
-struct Piped {
-    receiver: mpsc::Receiver<Piece>,
-    has_ended: bool,
-}
-
-impl Stream for Piped {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let this = self.get_mut();
-        if this.has_ended {
-            return Poll::Ready(None);
-        }
-        let piece = ready!(this.receiver.poll_recv(context));
-        this.has_ended = !matches!(piece, Some(Piece::Message(_)));
-        Poll::Ready(match piece {
-            Some(Piece::Message(message)) => Some(Ok(message)),
-            Some(Piece::End(Ok(()))) => None,
-            Some(Piece::End(Err(error))) => Some(Err(error)),
-            None => Some(Err(Error::cancelled(
-                "the sender of a stream went away before its end",
-            ))),
-        })
-    }
-}
-
-struct Until {
-    messages: BoxStream<'static, Result<Bytes>>,
-    deadline: Instant,
-    clock: Arc<dyn Clock>,
-    timer: Option<Box<dyn Timer>>,
-}
-
-impl Stream for Until {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let this = self.get_mut();
-        // Looked at first: a stream that is always ready must end as well.
-        let is_over = this.timer.is_none() && this.clock.now() >= this.deadline;
-        if !is_over && let Poll::Ready(next) = this.messages.as_mut().poll_next(context) {
-            return Poll::Ready(next);
-        }
-        if !is_over {
-            let timer = this
-                .timer
-                .get_or_insert_with(|| this.clock.timer(this.deadline));
-            ready!(timer.poll_elapsed(context));
+            ready!(limit.poll_elapsed(context));
         }
         let message = "the time of the call was up before its last message";
         Poll::Ready(Some(Err(Error::deadline_exceeded(message))))
+    }
+}
+
+/// When the messages end at the latest.
+struct Limit {
+    deadline: Instant,
+    clock: Arc<dyn Clock>,
+    timer: Option<Box<dyn Timer>>,
+    /// Messages that may still come before the clock is looked at.
+    unlooked: u32,
+}
+
+impl Limit {
+    fn is_over(&mut self) -> bool {
+        // A stream that is always ready must end as well.
+        self.unlooked = match self.unlooked.checked_sub(1) {
+            Some(fewer) => fewer,
+            None if self.clock.now() >= self.deadline => return true,
+            None => MESSAGES_A_LOOK - 1,
+        };
+        false
+    }
+
+    fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.unlooked = 0;
+        let (clock, deadline) = (&self.clock, self.deadline);
+        let timer = self.timer.get_or_insert_with(|| clock.timer(deadline));
+        timer.poll_elapsed(context)
     }
 }

@@ -55,6 +55,7 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         BodyDeadlineFuture {
             deadline: request.deadline,
@@ -81,6 +82,7 @@ where
 {
     type Output = Result<Response>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.calling.poll(context)).map_err(Into::into);

@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::bytes::{Bytes, BytesMut};
+use ::bytes::Bytes;
 use futures_util::Stream;
 
-use super::body::{Body, Sender};
+use super::body::{Body, Receiver, Sender, pipe};
 use super::{Request, Response};
 use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
@@ -60,15 +60,9 @@ pub(super) type Handler = Arc<dyn Fn(Request) -> Calling<Response> + Send + Sync
 /// What the codec says; [`ResourceExhausted`](crate::error::Kind::ResourceExhausted) when it is
 /// longer than [`codec::MESSAGE_BYTES_MAX`].
 pub fn encode<T, C: Codec<T>>(codec: &C, content_type: &'static str, value: &T) -> Result<Bytes> {
-    let mut buffer = BytesMut::new();
-    codec::encode_within(
-        codec,
-        content_type,
-        value,
-        &mut buffer,
-        codec::MESSAGE_BYTES_MAX,
-    )?;
-    Ok(buffer.freeze())
+    let bytes = codec.to_bytes(content_type, value)?;
+    codec::check_size(bytes.len(), codec::MESSAGE_BYTES_MAX)?;
+    Ok(bytes)
 }
 
 type Decode<T> = dyn Fn(&Bytes) -> Result<T> + Send + Sync;
@@ -153,7 +147,7 @@ impl<T> Outgoing<T> {
     /// Ends the stream well. A client must: dropping it instead cancels the call. For a handler
     /// the stream ends with its return.
     pub async fn finish(self) {
-        self.sender.finish().await;
+        self.sender.finish();
     }
 }
 
@@ -242,7 +236,7 @@ where
             let content_type = codec.negotiate(&request.content_type)?;
             let (call, body) = split(request);
             let input: In = codec.decode(content_type, &body.single().await?)?;
-            let (sender, messages) = Body::channel();
+            let (sender, messages) = pipe();
             let outgoing = Outgoing::new(sender, codec, content_type);
             Ok(driven(messages, handler(call, input, outgoing)))
         })
@@ -264,7 +258,7 @@ where
             let content_type = codec.negotiate(&request.content_type)?;
             let (call, body) = split(request);
             let incoming = Incoming::new(body, codec.clone(), content_type);
-            let (sender, messages) = Body::channel();
+            let (sender, messages) = pipe();
             let outgoing = Outgoing::new(sender, codec, content_type);
             Ok(driven(messages, handler(call, incoming, outgoing)))
         })
@@ -273,7 +267,10 @@ where
 
 /// An answer whose handler runs as its messages are asked for: no task, and dropping the body
 /// drops the handler.
-fn driven(messages: Body, handler: impl Future<Output = Result<()>> + Send + 'static) -> Response {
+fn driven(
+    messages: Receiver,
+    handler: impl Future<Output = Result<()>> + Send + 'static,
+) -> Response {
     Response {
         metadata: Metadata::new(),
         body: Body::driven(Driven {
@@ -285,9 +282,27 @@ fn driven(messages: Body, handler: impl Future<Output = Result<()>> + Send + 'st
 }
 
 struct Driven {
-    messages: Body,
+    messages: Receiver,
     handler: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
     outcome: Result<()>,
+}
+
+impl Driven {
+    fn run_handler(&mut self, context: &mut Context<'_>) {
+        let Some(handler) = &mut self.handler else {
+            return;
+        };
+        // The catch-panic layer sees the head of an answer only: the rest runs here.
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
+        let polled = polled.unwrap_or_else(|panic| {
+            let message = format!("handler panicked: {}", panic_message(&*panic));
+            Poll::Ready(Err(Error::internal(message)))
+        });
+        if let Poll::Ready(outcome) = polled {
+            self.handler = None;
+            self.outcome = outcome.map_err(Error::seen);
+        }
+    }
 }
 
 impl Stream for Driven {
@@ -295,31 +310,24 @@ impl Stream for Driven {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         let this = self.get_mut();
-        if let Some(handler) = &mut this.handler {
-            // The catch-panic layer sees the head of an answer only: the rest runs here.
-            let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
-            let polled = polled.unwrap_or_else(|panic| {
-                let message = format!("handler panicked: {}", panic_message(&*panic));
-                Poll::Ready(Err(Error::internal(message)))
-            });
-            if let Poll::Ready(outcome) = polled {
-                this.handler = None;
-                this.outcome = outcome.map_err(Error::seen);
-            }
+        // What the handler has made already goes first: so it is run once for many messages.
+        if let Some(message) = this.messages.take() {
+            return Poll::Ready(Some(Ok(message)));
         }
-        match this.messages.poll_next(context) {
+        this.run_handler(context);
+        if let Some(message) = this.messages.take() {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        if this.handler.is_none() {
+            // It has returned and all that it sent is taken: the end is its outcome.
+            let outcome = std::mem::replace(&mut this.outcome, Ok(()));
+            return Poll::Ready(outcome.err().map(Err));
+        }
+        // Somebody else may send for the handler. That the sender is gone is no end: the handler
+        // works on, and its outcome is still to come.
+        match this.messages.poll_take(context) {
             Poll::Ready(Some(Ok(message))) => Poll::Ready(Some(Ok(message))),
-            Poll::Pending if this.handler.is_some() => Poll::Pending,
-            // The handler has returned, so the pipe's end is the handler's outcome; or it has
-            // dropped its sender and works on, in which case its outcome is still to come.
-            _ if this.handler.is_some() => {
-                this.messages = Body::empty();
-                Poll::Pending
-            }
-            _ => {
-                let outcome = std::mem::replace(&mut this.outcome, Ok(()));
-                Poll::Ready(outcome.err().map(Err::<Bytes, Error>))
-            }
+            _ => Poll::Pending,
         }
     }
 }

@@ -72,7 +72,7 @@ mod streams;
 
 use std::time::Duration;
 
-pub use client::Connection;
+pub use client::{Calls, Connection};
 pub use message::{INLINE_BYTES_MAX, METHODS_MAX};
 pub use server::{ServedConnection, serve};
 

@@ -10,15 +10,15 @@ use nitro::time::Instant;
 
 use super::clock::NodeClock;
 use super::life::{self, Life, Part};
-use super::net::{LinkSettings, Net, NetSettings};
+use super::net::{Net, NetSettings};
 use super::turn::{Machine, Ran};
 use super::watch::{self, Page};
 use crate::draw::Draw;
 use crate::engine::Ended;
-use crate::latency::Latency;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
+use crate::scenario::Yields;
 use crate::system::System;
 use crate::trace::{EventKind, OperationOutcome, Trace};
 
@@ -29,6 +29,11 @@ const AFTERMATH: Duration = TOLERANCE.saturating_add(Duration::from_millis(5));
 /// How many turns nodes may take at one time. Each is a message or a timer, so it is far more
 /// than any moment holds, unless nodes answer one another over links without latency.
 const TURNS_AT_ONE_TIME_MAX: u64 = 1_000_000;
+
+/// How many tasks a node polls before it looks for timers and messages, at most: tokio's own
+/// number. Where tasks yield it is less, as the seed says, so that timers come between other
+/// tasks, those that node code gives to tokio itself included.
+const TASKS_MOST: u32 = 61;
 
 /// How long a turn takes on a node that was slowed down, times its factor.
 pub(super) const TURN_COST: Duration = Duration::from_micros(100);
@@ -75,10 +80,7 @@ impl<'p> Cluster<'p> {
         time_us: Arc<AtomicU64>,
         page: &'static Page,
     ) -> Self {
-        let [min_us, max_us] = plan.network.latency_us;
-        let mut link = LinkSettings::new(Latency::Uniform { min_us, max_us });
-        link.loss = plan.network.loss;
-        let settings = NetSettings::new(link);
+        let settings = NetSettings::of(&plan.network);
         let addresses = life::addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
         let seat = |part| Seat {
@@ -264,15 +266,23 @@ impl<'p> Cluster<'p> {
             return;
         }
         let incarnation = self.net.start(node);
+        let tasks_least = match self.plan.schedule.yields {
+            Yields::Off => TASKS_MOST,
+            Yields::Default => 8,
+            Yields::Aggressive => 1,
+        };
         let seat = &mut self.nodes[node];
         let name = Arc::clone(&seat.part.name);
         self.recorder.unsilence(&name);
         let kind = EventKind::NodeStarted { incarnation };
         self.recorder.record(self.now / 1000, Some(&name), kind);
         let purpose = format!("process/{name}/{incarnation}");
-        let random = Draw::new(self.plan.seed, &purpose).whole(0, u64::MAX);
+        let mut draw = Draw::new(self.plan.seed, &purpose);
+        let random = draw.whole(0, u64::MAX);
+        let tasks_between_events = draw.whole(u64::from(tasks_least), u64::from(TASKS_MOST));
         let view = seat.clock.view(self.now, random);
-        let machine = Machine::new(view).expect("a runtime is made of a few file descriptors");
+        let machine = Machine::new(view, tasks_between_events as u32)
+            .expect("a runtime is made of a few file descriptors");
         let (life, live) = seat.part.begin(&self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;
@@ -292,6 +302,7 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &name);
         self.recorder.touch(fault);
         self.net.crash(node, fault);
+        self.nodes[node].part.machines.cut_power(&name);
         self.drop_machine(node);
     }
 

@@ -76,7 +76,10 @@ impl Cluster<'_> {
                 seat.clock.drift(now, id, *parts_per_million);
                 seat.clock_faults.push((own, false));
             }
-            _ => {}
+            _ => {
+                seat.part.machines.begin_fault(id, fault);
+                self.net.begin_fault(id, fault);
+            }
         }
     }
 
@@ -91,10 +94,13 @@ impl Cluster<'_> {
             _ => {
                 let now = self.now;
                 let seat = &mut self.nodes[node];
+                seat.part.machines.end_fault(id, fault);
                 seat.pauses.retain(|fault| fault != id);
                 seat.slows.retain(|(fault, _)| fault != id);
                 seat.clock_faults.retain(|(fault, _)| fault != id);
                 seat.clock.end(now, id);
+                seat.part.machines.end_fault(id, fault);
+                self.net.end_fault(id);
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Part {
     peers: Arc<BTreeMap<String, Vec<String>>>,
     parameters: BTreeMap<String, Value>,
     operations: Vec<PlannedOperation>,
-    machines: Arc<Machines>,
+    pub(super) machines: Arc<Machines>,
     recorder: Recorder,
 }
 
@@ -48,7 +48,12 @@ pub(super) fn addresses(plan: &Plan) -> Vec<(Arc<str>, IpAddr)> {
 /// The parts of a plan's nodes.
 pub(super) fn parts(plan: &Plan, system: &System, recorder: &Recorder) -> Vec<Part> {
     let names: Vec<Arc<str>> = addresses(plan).into_iter().map(|(name, _)| name).collect();
-    let machines = Arc::new(Machines::new(plan.seed, &names, recorder.clone()));
+    let machines = Arc::new(Machines::new(
+        plan.seed,
+        &names,
+        plan.schedule.yields,
+        recorder.clone(),
+    ));
     let mut peers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut operations: BTreeMap<&str, Vec<PlannedOperation>> = BTreeMap::new();
     for operation in &plan.operations {

@@ -51,11 +51,11 @@ use slab::Slab;
 use sockets::Sockets;
 use state::{Event, Node, State, Status};
 
-pub use settings::{LinkSettings, NetSettings};
+pub(crate) use settings::NetSettings;
 
 /// The network of a cluster. A clone is the same network.
 #[derive(Clone)]
-pub struct Net(Arc<Mutex<State>>);
+pub(crate) struct Net(Arc<Mutex<State>>);
 
 impl std::fmt::Debug for Net {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Net {
 
 impl Net {
     /// The network of nodes, by name and address, none of which has started.
-    pub fn new(
+    pub(crate) fn new(
         seed: u64,
         nodes: &[(Arc<str>, IpAddr)],
         settings: NetSettings,
@@ -108,7 +108,7 @@ impl Net {
 
     /// When the next thing happens, and the node it is of concern to. A node that is paused,
     /// stopped or down is no exception: its machine goes on, or swallows what arrives.
-    pub fn next_due(&self) -> Option<(Instant, usize)> {
+    pub(crate) fn next_due(&self) -> Option<(Instant, usize)> {
         self.with(|state| {
             let connections = &state.connections;
             state.schedule.prune(|at, event| match event {
@@ -127,7 +127,7 @@ impl Net {
 
     /// Lets all happen that comes next and is due for a node, and wakes whoever waits for it on
     /// its sockets. It returns whether somebody was woken.
-    pub fn deliver(&self, node: usize, now: Instant) -> bool {
+    pub(crate) fn deliver(&self, node: usize, now: Instant) -> bool {
         self.with(|state| {
             state.now = now;
             while let Some((_, event)) = state.schedule.take(node, now) {
@@ -138,12 +138,12 @@ impl Net {
     }
 
     /// What time it is in the cluster when the code of a node calls.
-    pub fn set_now(&self, now: Instant) {
+    pub(crate) fn set_now(&self, now: Instant) {
         self.with(|state| state.now = now);
     }
 
     /// The sockets of a node, for the life it is in.
-    pub fn network(&self, node: usize) -> Arc<dyn Network> {
+    pub(crate) fn network(&self, node: usize) -> Arc<dyn Network> {
         Arc::new(Sockets {
             net: self.clone(),
             node,
@@ -152,7 +152,7 @@ impl Net {
     }
 
     /// Puts a fault of links or names in force; others change nothing here.
-    pub fn begin_fault(&self, id: &str, fault: &Fault) {
+    pub(crate) fn begin_fault(&self, id: &str, fault: &Fault) {
         self.with(|state| {
             state.links.begin(id, fault);
             state.names.begin(id, fault);
@@ -160,7 +160,7 @@ impl Net {
     }
 
     /// Ends a fault of links or names.
-    pub fn end_fault(&self, id: &str) {
+    pub(crate) fn end_fault(&self, id: &str) {
         self.with(|state| {
             state.names.end(id);
             if state.links.end(id) {
@@ -170,7 +170,7 @@ impl Net {
     }
 
     /// Ends every fault of links: whether there was one.
-    pub fn heal(&self) -> bool {
+    pub(crate) fn heal(&self) -> bool {
         self.with(|state| {
             let was_any = state.links.heal();
             state.send_held();
@@ -179,7 +179,7 @@ impl Net {
     }
 
     /// Ends every hold: whether there was one.
-    pub fn release(&self) -> bool {
+    pub(crate) fn release(&self) -> bool {
         self.with(|state| {
             let was_any = state.links.release();
             state.send_held();
@@ -188,18 +188,18 @@ impl Net {
     }
 
     /// Cuts a node's power, by a fault: its sockets are gone and nobody is told.
-    pub fn crash(&self, node: usize, fault: &str) {
+    pub(crate) fn crash(&self, node: usize, fault: &str) {
         self.with(|state| state.crash(node, fault));
     }
 
     /// A node's process ends: the machine closes its sockets as a kernel does, and from now on
     /// answers that nobody listens.
-    pub fn stop(&self, node: usize) {
+    pub(crate) fn stop(&self, node: usize) {
         self.with(|state| state.stop(node));
     }
 
     /// A node starts: its next life, whose number is returned.
-    pub fn start(&self, node: usize) -> u32 {
+    pub(crate) fn start(&self, node: usize) -> u32 {
         self.with(|state| {
             let node = &mut state.nodes[node];
             node.status = Status::Up;
@@ -209,7 +209,7 @@ impl Net {
     }
 
     /// Whether a node runs.
-    pub fn is_up(&self, node: usize) -> bool {
+    pub(crate) fn is_up(&self, node: usize) -> bool {
         self.with(|state| state.nodes[node].status == Status::Up)
     }
 }

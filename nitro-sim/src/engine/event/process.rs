@@ -22,6 +22,9 @@ const STACK_BYTES: usize = 8 << 20;
 /// How many bytes may wait between the processes: as many as an unprivileged one may ask for.
 const PIPE_BYTES: libc::c_int = 1 << 20;
 
+/// How many bytes are read at a time.
+const ROOM_BYTES: usize = 1 << 16;
+
 /// How often the waiting process looks whether the run goes on.
 const LOOK_MS: libc::c_int = 200;
 
@@ -172,13 +175,12 @@ impl Child {
         let mut bytes = Vec::new();
         let mut last = (self.page.place().turns, Instant::ORIGIN);
         let mut killed = None;
+        let mut room = vec![0; ROOM_BYTES];
         loop {
             if is_readable(&read)? {
                 // What is there now, and not all that will ever be: the limits hold meanwhile.
-                let start = bytes.len();
-                bytes.resize(start + PIPE_BYTES as usize, 0);
-                let count = read.read(&mut bytes[start..])?;
-                bytes.truncate(start + count);
+                let count = read.read(&mut room)?;
+                bytes.extend_from_slice(&room[..count]);
                 if count == 0 {
                     break;
                 }

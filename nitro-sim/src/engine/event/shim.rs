@@ -524,3 +524,6 @@ unsafe extern "C" fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_in
     // SAFETY: the caller's arguments.
     unsafe { call(libc::SYS_socket, arguments) as c_int }
 }
+
+#[cfg(test)]
+mod tests;

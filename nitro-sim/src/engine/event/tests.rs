@@ -3,6 +3,7 @@
 mod ambient;
 mod escapes;
 mod faults;
+mod orders;
 
 use std::time::Duration;
 
@@ -129,7 +130,7 @@ fn logs_panics_and_errors_stand_in_the_trace_with_their_node_and_time() {
 }
 
 #[test]
-fn every_scenario_gives_one_digest_in_ten_runs() {
+fn every_scenario_gives_one_trace_again() {
     let systems = Systems::new(builtin::systems());
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
     let mut files = 0;
@@ -145,11 +146,10 @@ fn every_scenario_gives_one_digest_in_ten_runs() {
         let system = systems.get(&plan.system).unwrap();
         let first = Event::default().run(&plan, system);
         assert_eq!(first.ended, Ended::Finished, "{}", path.display());
-        for _ in 1..10 {
-            let other = Event::default().run(&plan, system);
-            let difference = first.trace.first_difference(&other.trace);
-            assert_eq!(difference, None, "{}", path.display());
-        }
+        // Two runs, because this is without optimization; `verify` makes ten.
+        let other = Event::default().run(&plan, system);
+        let difference = first.trace.first_difference(&other.trace);
+        assert_eq!(difference, None, "{}", path.display());
     }
     assert!(files > 0);
 }

@@ -43,10 +43,12 @@ pub(super) struct Ran {
 
 impl Machine {
     /// A runtime made at the time of a view.
-    pub(super) fn new(view: View) -> io::Result<Self> {
+    /// `tasks_between_events` is how many tasks it polls before it looks for timers again.
+    pub(super) fn new(view: View, tasks_between_events: u32) -> io::Result<Self> {
         shim::look_on(view);
         let runtime = Builder::new_current_thread()
             .enable_all()
+            .event_interval(tasks_between_events)
             .on_thread_unpark(hand_back)
             .build()?;
         Ok(Self {

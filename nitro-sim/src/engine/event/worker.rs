@@ -12,16 +12,17 @@
 )]
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use super::{Event, outcome, process};
-use crate::engine::{Ended, Engine, Outcome, Source};
+use crate::engine::{Ended, Engine, Outcome};
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::system::{System, Systems};
+use crate::system::{Source, System, Systems};
 use crate::trace::Trace;
 
 /// Set in the environment of a program that is started to be a worker.
@@ -49,6 +50,20 @@ extern "C" fn before_main() {
 pub struct Worker {
     source: Source,
     stream: Mutex<UnixStream>,
+    process: Child,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It ends when nobody is there to ask, and is then waited for; one that has ended
+        // already is none the worse.
+        let stream = self
+            .stream
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let _ = stream.shutdown(Shutdown::Both);
+        let _ = self.process.wait();
+    }
 }
 
 impl Worker {
@@ -58,13 +73,17 @@ impl Worker {
     ///
     /// When the program cannot be started.
     pub fn start(source: Source) -> io::Result<Self> {
+        Self::start_as(source, Command::new("/proc/self/exe"))
+    }
+
+    /// Starts this program by a command that stands in surroundings of its own.
+    pub(super) fn start_as(source: Source, mut command: Command) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
         command.env(ROLE, "1").stdout(Stdio::null());
-        // It ends when our end is closed. Nobody waits for it: what it says is all there is.
-        drop(command.stdin(OwnedFd::from(theirs)).spawn()?);
+        let process = command.stdin(OwnedFd::from(theirs)).spawn()?;
         Ok(Self {
             source,
+            process,
             stream: Mutex::new(ours),
         })
     }

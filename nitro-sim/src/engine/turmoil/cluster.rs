@@ -55,7 +55,7 @@ impl<'p> Cluster<'p> {
         let names: Vec<Arc<str>> = plan.nodes.iter().map(name).collect();
         let address = |name: &Arc<str>| (Arc::clone(name), sim.lookup(&**name));
         let nodes: Vec<(Arc<str>, IpAddr)> = names.iter().map(address).collect();
-        let latency_min = Duration::from_micros(plan.network.latency_us[0]).max(TICK);
+        let latency_min = Duration::from_micros(bounds_us(plan)[0]).max(TICK);
         let links = Links::new(
             plan.seed,
             &nodes,
@@ -63,7 +63,7 @@ impl<'p> Cluster<'p> {
             latency_min,
             recorder.clone(),
         );
-        let machines = Machines::new(plan.seed, &names, recorder.clone());
+        let machines = Machines::new(plan.seed, &names, plan.schedule.yields, recorder.clone());
         let machines = Arc::new(machines);
         let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
         let mut cluster = Self {
@@ -172,8 +172,18 @@ impl<'p> Cluster<'p> {
             }
             (Fault::Heal, ..) => self.touch_if(id, self.links.heal()),
             (Fault::Release, ..) => self.touch_if(id, self.links.release()),
-            (fault, Phase::Begin, _) => self.links.begin(id, fault),
-            (_, Phase::End, _) => self.links.end(id),
+            (fault, Phase::Begin, node) => {
+                self.links.begin(id, fault);
+                if let Some(node) = node {
+                    node.machines.begin_fault(id, fault);
+                }
+            }
+            (fault, Phase::End, node) => {
+                self.links.end(id);
+                if let Some(node) = node {
+                    node.machines.end_fault(id, fault);
+                }
+            }
         }
     }
 
@@ -195,6 +205,7 @@ impl<'p> Cluster<'p> {
         self.recorder.silence(at_us, &node.name);
         self.recorder.touch(fault);
         self.links.crash(node.number, at, fault);
+        node.machines.cut_power(&node.name);
         self.cut(node, at);
     }
 
@@ -236,9 +247,15 @@ impl<'p> Cluster<'p> {
     }
 }
 
+/// How long a message takes: at least and at most.
+fn bounds_us(plan: &Plan) -> [u64; 2] {
+    let bounds = plan.network.latency.bounds_us();
+    bounds.expect("the engine refuses other distributions")
+}
+
 fn builder(plan: &Plan) -> turmoil::Builder {
     let mut builder = turmoil::Builder::new();
-    let [least, most] = plan.network.latency_us;
+    let [least, most] = bounds_us(plan);
     builder
         .rng_seed(plan.seed)
         .epoch(UNIX_EPOCH + Duration::from_secs(EPOCH_UNIX_SECONDS))

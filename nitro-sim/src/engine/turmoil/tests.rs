@@ -155,6 +155,8 @@ fn a_crash_keeps_the_disk_and_nothing_else() {
             node.note("drawn", node.host().entropy.next_u64() >> 12);
             node.note("life", node.incarnation());
             file.write_at(file.length()?, b"x")?;
+            file.sync()?;
+            node.host().disk.sync_directory("".as_ref())?;
             node.host().clock.sleep_until(ms(2_500)).await;
             node.note("survived", true);
             std::future::pending().await
@@ -168,6 +170,39 @@ fn a_crash_keeps_the_disk_and_nothing_else() {
     assert_eq!(noted(&trace, "survived")[0].0, 3000);
     let drawn: Vec<Value> = values("drawn").collect();
     assert_ne!(drawn[0], drawn[1]);
+}
+
+#[test]
+fn a_disk_fault_is_in_force_while_it_lasts_and_blocking_work_takes_the_disks_time() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let host = node.host().clone();
+            let file = host.disk.open("f".as_ref(), Open::New)?;
+            for second in 0..4 {
+                host.clock.sleep_until(ms(second * 1000 + 500)).await;
+                node.note("written", file.write_at(0, b"x").is_ok());
+                let file = Arc::clone(&file);
+                let sync = Box::new(move || drop(file.sync()));
+                host.tasks.block("sync", sync).join().await;
+                node.note("synced", true);
+            }
+            Ok(())
+        })
+    });
+    let faults = "[[fault]]\nkind = \"disk_errors\"\nname = \"broken\"\nnode = \"server-1\"\n\
+                  writes = 1.0\nat_s = 1\nfor_s = 1\n\
+                  [[fault]]\nkind = \"disk_slow\"\nname = \"slow\"\nnode = \"server-1\"\n\
+                  factor = 100\nat_s = 2\nfor_s = 1\n";
+    let trace = outcome(&duo(5, faults), &system).trace;
+    let written = noted(&trace, "written").into_iter().map(|(_, value)| value);
+    assert!(written.eq([true, false, true, true].map(Value::from)));
+    let took = noted(&trace, "synced")
+        .into_iter()
+        .map(|(at, _)| at % 1000 - 500);
+    let took: Vec<u64> = took.collect();
+    assert!(took[2] > 50 && took[3] < 5, "{took:?}");
+    let touches: Vec<(&str, u64)> = trace.touches().collect();
+    assert_eq!(touches, [("broken", 1), ("slow", 2)]);
 }
 
 #[test]
@@ -372,8 +407,8 @@ fn what_turmoil_cannot_do_is_refused_by_name_before_the_run() {
     let refusal = accepts(&Turmoil, &plan).unwrap_err();
     insta::assert_snapshot!(refusal.to_string(), @r"
     the engine turmoil refuses the plan:
-        fault-1: turmoil cannot slow a node down (slow); no engine of this version can
-        drift: turmoil has one clock for all nodes (clock_drift); no engine of this version can
+        fault-1: turmoil cannot slow a node down (slow); the event engine can
+        drift: turmoil has one clock for all nodes (clock_drift); the event engine can
     ");
     assert!(run(&plan, &Systems::new([system]), &Turmoil).is_err());
     assert!(!*ran.lock().unwrap());
@@ -433,4 +468,23 @@ fn a_run_that_records_too_much_is_inconclusive() {
         reason(&verdict).contains("1000000 events by 0.000 s"),
         "{verdict:?}"
     );
+}
+
+#[test]
+fn a_network_that_turmoil_cannot_be_is_refused_by_name() {
+    let system = lone(|_| Box::pin(async { Ok(()) }));
+    let log_normal =
+        "[network]\nlatency = { distribution = \"log_normal\", median_ms = 2, p99_ms = 9 }\n";
+    for (network, expected) in [
+        (
+            log_normal,
+            "network: turmoil has no latency that is log_normal; the event engine has",
+        ),
+        ("[network]\nduplicate = 0.5\n", "no duplicates"),
+        ("[network]\nbytes_per_second = 5\n", "no bandwidth"),
+    ] {
+        let text = duo(2, "").replace("[network]\nlatency_ms = 2\n", network);
+        let refusal = accepts(&Turmoil, &plan(&text, 1, &system)).unwrap_err();
+        assert!(refusal.to_string().contains(expected), "{refusal}");
+    }
 }

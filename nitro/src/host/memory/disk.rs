@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::disk::{Disk, File, Open};
@@ -23,7 +24,13 @@ struct Tree {
 }
 
 #[derive(Debug, Default)]
-struct MemoryFile(Mutex<Vec<u8>>);
+struct MemoryFile {
+    bytes: Mutex<Vec<u8>>,
+    held: AtomicBool,
+}
+
+/// A file that nobody else can open exclusively until this is dropped.
+struct Held(Arc<MemoryFile>);
 
 impl MemoryDisk {
     /// An empty disk.
@@ -46,12 +53,16 @@ impl Disk for MemoryDisk {
         let found = tree.files.get(path).cloned();
         match (found, how) {
             (Some(_), Open::New) => Err(error(ErrorKind::AlreadyExists, path, "it exists")),
+            (Some(file), Open::Exclusive) => Held::take(file, path),
             (Some(file), _) => Ok(file),
             (None, Open::Existing) => Err(error(ErrorKind::NotFound, path, "no such file")),
             (None, _) => {
                 let file = Arc::new(MemoryFile::default());
                 tree.files.insert(path.to_owned(), Arc::clone(&file));
-                Ok(file)
+                match how {
+                    Open::Exclusive => Held::take(file, path),
+                    _ => Ok(file),
+                }
             }
         }
     }
@@ -96,9 +107,48 @@ impl Disk for MemoryDisk {
     }
 }
 
+impl Held {
+    fn take(file: Arc<MemoryFile>, path: &Path) -> io::Result<Arc<dyn File>> {
+        if file.held.swap(true, Ordering::AcqRel) {
+            return Err(error(ErrorKind::WouldBlock, path, "somebody else holds it"));
+        }
+        Ok(Arc::new(Held(file)))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.store(false, Ordering::Release);
+    }
+}
+
+impl File for Held {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn set_length(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_length(bytes)
+    }
+}
+
 impl MemoryFile {
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().expect("no panic while the bytes are held")
+        self.bytes
+            .lock()
+            .expect("no panic while the bytes are held")
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll, ready};
 
 use ::bytes::Bytes;
 use futures_util::Stream;
@@ -93,6 +93,21 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Begins a call now, or gives it back where the connection takes no further ones.
+    #[expect(
+        clippy::result_large_err,
+        reason = "what is given back goes on: a box would cost it"
+    )]
+    pub(crate) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
+        let state = self.shared.lock();
+        if state.closed.is_some() || state.is_draining {
+            return Err(request);
+        }
+        Ok(Calls::begin(&self.shared, state, request, Some(now)))
+    }
+}
+
 impl Service<Request> for Connection {
     type Response = Response;
     type Error = Error;
@@ -103,10 +118,8 @@ impl Service<Request> for Connection {
     }
 
     fn call(&mut self, request: Request) -> Calls {
-        Calls {
-            shared: Arc::clone(&self.shared),
-            step: Step::Waiting(request),
-        }
+        let now = request.deadline.map(|_| self.shared.host.clock.now());
+        Calls::begin(&self.shared, self.shared.lock(), request, now)
     }
 }
 
@@ -125,67 +138,58 @@ pub struct Calls {
 }
 
 enum Step {
-    /// Not begun: the connection has no room, or it was not polled yet.
-    Waiting(Request),
+    /// The connection has no room for it yet.
+    Waiting(Box<Request>),
     /// The rest of a long message is on its way.
     Sending(u32, Bytes),
     /// The answer is awaited.
     Sent(u32),
+    /// It could not begin.
+    Failed(Error),
     Done,
 }
 
 impl Calls {
-    fn poll_begin(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let Step::Waiting(request) = &self.step else {
-            return Poll::Ready(Ok(()));
+    /// Begins where the call is made: what is awaited afterwards holds no more than a number.
+    fn begin(
+        shared: &Arc<Shared>,
+        mut state: MutexGuard<'_, State>,
+        request: Request,
+        now: Option<Instant>,
+    ) -> Self {
+        let begun = write_head(shared, &mut state, &request, now);
+        // Let go before a body that is a stream is given away, or dropped.
+        drop(state);
+        let step = match begun {
+            Ok(Some(id)) => send_body(shared, request, id),
+            Ok(None) => Step::Waiting(Box::new(request)),
+            Err(error) => Step::Failed(error),
         };
-        message::check_names(&request.path, &request.content_type)?;
-        let now = request
-            .deadline
-            .map(|deadline| (deadline, self.shared.host.clock.now()));
-        if now.is_some_and(|(deadline, now)| deadline <= now) {
-            let message = "the time of the call was up before it was sent";
-            return Poll::Ready(Err(Error::deadline_exceeded(message).unsent()));
-        }
+        let shared = Arc::clone(shared);
+        Self { shared, step }
+    }
+
+    /// Begins a call for which there was no room.
+    fn poll_begin(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Step::Waiting(request) = &self.step else {
+            return Poll::Ready(());
+        };
+        let now = request.deadline.map(|_| self.shared.host.clock.now());
         let mut state = self.shared.lock();
-        if let Some(error) = &state.closed {
-            return Poll::Ready(Err(error.clone().unsent()));
-        }
-        if state.is_draining {
-            let message = format!("connection to {} takes no further calls", self.shared.peer);
-            return Poll::Ready(Err(Error::unavailable(message).unsent()));
-        }
-        if state.outbox.len() > HIGH_WATER {
+        let begun = write_head(&self.shared, &mut state, request, now);
+        if let Ok(None) = begun {
             state.wait(context.waker());
             return Poll::Pending;
         }
-        let id = state.open()?;
-        let remaining_us = now.map(|(deadline, now)| {
-            u64::try_from(deadline.since(now).as_micros()).expect("584 years fit in microseconds")
-        });
-        write_call(&mut state, request, remaining_us, id);
-        state.wake_driver();
         drop(state);
-        self.send_body(id);
-        Poll::Ready(Ok(()))
-    }
-
-    /// Goes on with what of the body did not go with the CALL.
-    fn send_body(&mut self, id: u32) {
-        let Step::Waiting(request) = std::mem::replace(&mut self.step, Step::Sent(id)) else {
-            return;
+        let Step::Waiting(request) = std::mem::replace(&mut self.step, Step::Done) else {
+            return Poll::Ready(());
         };
-        if is_inline(&request.body) {
-            return;
-        }
-        if let Some(message) = request.body.as_once() {
-            self.step = Step::Sending(id, message.clone());
-            return;
-        }
-        let deadline = request.deadline;
-        let sending = send_stream(Arc::clone(&self.shared), id, request.body, deadline);
-        let tasks = &self.shared.host.tasks;
-        tasks.spawn("rpc request stream", Box::pin(sending));
+        self.step = match begun {
+            Ok(id) => send_body(&self.shared, *request, id.unwrap_or_default()),
+            Err(error) => Step::Failed(error),
+        };
+        Poll::Ready(())
     }
 
     fn poll_answer(&mut self, id: u32, context: &mut Context<'_>) -> Poll<Result<Response>> {
@@ -221,6 +225,54 @@ impl Calls {
             }
         }
     }
+}
+
+/// Writes a CALL with as much of its message as it holds; answers its number, or `None` while
+/// there is no room.
+fn write_head(
+    shared: &Shared,
+    state: &mut State,
+    request: &Request,
+    now: Option<Instant>,
+) -> Result<Option<u32>> {
+    message::check_names(&request.path, &request.content_type)?;
+    let remaining = request.deadline.zip(now);
+    if remaining.is_some_and(|(deadline, now)| deadline <= now) {
+        let message = "the time of the call was up before it was sent";
+        return Err(Error::deadline_exceeded(message).unsent());
+    }
+    if let Some(error) = &state.closed {
+        return Err(error.clone().unsent());
+    }
+    if state.is_draining {
+        let message = format!("connection to {} takes no further calls", shared.peer);
+        return Err(Error::unavailable(message).unsent());
+    }
+    if state.outbox.len() > HIGH_WATER {
+        return Ok(None);
+    }
+    let id = state.open()?;
+    let remaining_us = remaining.map(|(deadline, now)| {
+        u64::try_from(deadline.since(now).as_micros()).expect("584 years fit in microseconds")
+    });
+    write_call(state, request, remaining_us, id);
+    state.wake_driver();
+    Ok(Some(id))
+}
+
+/// Goes on with what of the body did not go with the CALL.
+fn send_body(shared: &Arc<Shared>, request: Request, id: u32) -> Step {
+    if is_inline(&request.body) {
+        return Step::Sent(id);
+    }
+    if let Some(message) = request.body.as_once() {
+        return Step::Sending(id, message.clone());
+    }
+    let deadline = request.deadline;
+    let sending = send_stream(Arc::clone(shared), id, request.body, deadline);
+    let tasks = &shared.host.tasks;
+    tasks.spawn("rpc request stream", Box::pin(sending));
+    Step::Sent(id)
 }
 
 /// The whole body and what it cost, when it has ended well and is one message at most.
@@ -308,14 +360,7 @@ impl Future for Calls {
         let this = self.get_mut();
         loop {
             match &mut this.step {
-                Step::Waiting(_) => match this.poll_begin(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => {
-                        this.step = Step::Done;
-                        return Poll::Ready(Err(error));
-                    }
-                },
+                Step::Waiting(_) => ready!(this.poll_begin(context)),
                 Step::Sending(id, rest) => {
                     let id = *id;
                     // An answer that comes before the whole message is out is an answer too.
@@ -342,7 +387,13 @@ impl Future for Calls {
                     }
                     return answer;
                 }
-                Step::Done => return Poll::Ready(Err(call_is_over())),
+                Step::Failed(_) | Step::Done => {
+                    let step = std::mem::replace(&mut this.step, Step::Done);
+                    return Poll::Ready(Err(match step {
+                        Step::Failed(error) => error,
+                        _ => call_is_over(),
+                    }));
+                }
             }
         }
     }

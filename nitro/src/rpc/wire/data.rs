@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use ::bytes::{Buf, Bytes};
+use ::bytes::Bytes;
 
 use super::flow::{DATA_COST, cost};
 use super::message::{self, DATA, FLAG_END, FLAG_MESSAGE, header};
@@ -79,8 +79,10 @@ impl State {
             stream.outbound.wake();
         }
         let freed = freed.unwrap_or(cost);
-        self.free_stream(id, freed);
-        self.free_connection(freed);
+        if freed > 0 {
+            self.free_stream(id, freed);
+            self.free_connection(freed);
+        }
         Ok(())
     }
 
@@ -104,8 +106,10 @@ impl State {
             return Poll::Ready(Some(Err(call_is_over())));
         };
         if let Some((message, cost)) = stream.inbound.take() {
-            self.free_stream(id, cost);
-            self.free_connection(cost);
+            if cost > 0 {
+                self.free_stream(id, cost);
+                self.free_connection(cost);
+            }
             return Poll::Ready(Some(Ok(message)));
         }
         match &stream.inbound.end {
@@ -200,8 +204,10 @@ impl State {
             (true, false) => FLAG_MESSAGE,
             (true, true) => FLAG_MESSAGE | FLAG_END,
         };
-        let fragment = message.slice(..length);
-        message.advance(length);
+        let fragment = match is_whole {
+            true => std::mem::take(message),
+            false => message.split_to(length),
+        };
         self.outbox.push_bytes(header(DATA, flags, id), fragment);
         self.wake_driver();
         Ok(if is_whole { Sent::Whole } else { Sent::Part })

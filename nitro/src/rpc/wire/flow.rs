@@ -15,6 +15,11 @@ pub(super) const DATA_COST: u32 = 32;
 /// The smallest window a side may announce, so that a fragment worth sending fits.
 pub(super) const WINDOW_MIN: u32 = 16 * 1024;
 
+/// The longest message that may share an allocation with others.
+const SHORT_BYTES_MAX: usize = 1024;
+/// What messages share.
+const CHUNK_BYTES: usize = 4 * 1024;
+
 /// What a DATA frame of so many bytes costs.
 pub(super) fn cost(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a frame is short") + DATA_COST
@@ -69,6 +74,8 @@ pub(super) struct Inbound {
     pub(super) reader: Option<Waker>,
     pub(super) window: Window,
     messages: VecDeque<(Bytes, u32)>,
+    /// Room for short messages that come while others wait.
+    chunk: BytesMut,
     partial: BytesMut,
     partial_cost: u32,
     /// Whether the last fragment that came was not the last of its message.
@@ -87,6 +94,7 @@ impl Inbound {
             reader: None,
             window: Window::new(window),
             messages: VecDeque::new(),
+            chunk: BytesMut::new(),
             partial: BytesMut::new(),
             partial_cost: 0,
             is_unfinished: false,
@@ -103,6 +111,7 @@ impl Inbound {
         self.reader = None;
         self.window = Window::new(self.window.size);
         self.messages.clear();
+        self.chunk = BytesMut::new();
         self.partial = BytesMut::new();
         self.partial_cost = 0;
         self.is_unfinished = false;
@@ -162,7 +171,7 @@ impl Inbound {
         self.is_unfinished = !is_last;
         if is_last {
             let message = if self.partial.is_empty() {
-                payload.keep_from(0)
+                self.keep(payload)
             } else {
                 self.partial.extend_from_slice(bytes);
                 std::mem::take(&mut self.partial).freeze()
@@ -181,10 +190,28 @@ impl Inbound {
         Ok(0)
     }
 
+    /// A message that came whole, kept. Where many wait, short ones share an allocation: each
+    /// keeps it from being freed, which is why it is not larger.
+    fn keep(&mut self, payload: &Payload<'_>) -> Bytes {
+        let bytes = match payload {
+            Payload::Borrowed(bytes) if bytes.len() <= SHORT_BYTES_MAX => *bytes,
+            _ => return payload.keep_from(0),
+        };
+        if self.messages.len() < 2 {
+            return Bytes::copy_from_slice(bytes);
+        }
+        if self.chunk.capacity() < bytes.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        }
+        self.chunk.extend_from_slice(bytes);
+        self.chunk.split().freeze()
+    }
+
     /// The next whole message, with what it cost.
     pub(super) fn take(&mut self) -> Option<(Bytes, u32)> {
         let (message, mut cost) = self.messages.pop_front()?;
         if self.messages.is_empty() {
+            self.chunk = BytesMut::new();
             // What waits now is an unfinished message alone, which must not run out of window.
             cost += std::mem::take(&mut self.partial_cost);
         }

@@ -126,11 +126,13 @@ impl State {
         for _ in 1..pieces {
             // The rest of a long one: it arrives when all of it does.
             let rest = self.links.fate(link, 0, self.now);
-            if let (Fate::Arrives(first, late), Fate::Arrives(at, _)) = (fate, rest) {
-                fate = Fate::Arrives(first.max(at), late);
-            } else if fate != Fate::Held {
-                fate = rest;
-            }
+            fate = match (fate, rest) {
+                (Fate::Arrives(first, late), Fate::Arrives(at, _)) => {
+                    Fate::Arrives(first.max(at), late)
+                }
+                (Fate::Arrives(..), rest) => rest,
+                (lost, _) => lost,
+            };
         }
         let outcome = match fate {
             _ if is_full => MessageOutcome::Dropped,

@@ -90,8 +90,7 @@ impl Names {
         if let Some(node) = self.by_address.get(&ip) {
             return Ok(Place::Node(*node));
         }
-        let is_old = (0..self.addresses.len()).any(|node| old_address(node) == ip);
-        match is_old {
+        match (old_address(0)..=old_address(self.addresses.len())).contains(&ip) {
             true => Ok(Place::Silent),
             false => Err(ErrorKind::HostUnreachable.into()),
         }

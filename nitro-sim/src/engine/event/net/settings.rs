@@ -7,59 +7,61 @@ use crate::network::{
     CONNECT_MAX, DATAGRAM_BYTES_MAX, OPEN_AGAIN_FIRST, RETRANSMIT_FIRST, SEND_BUFFER_BYTES,
     SILENCE_MAX,
 };
+use crate::scenario::Network;
 
 /// The network of a cluster while nothing is wrong with it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NetSettings {
+pub(crate) struct NetSettings {
     /// How every link is that `links` does not name.
-    pub link: LinkSettings,
+    pub(crate) link: LinkSettings,
     /// Links between nodes, by name, that are different; of two that match, the later counts.
-    pub links: Vec<(String, String, LinkSettings)>,
+    pub(crate) links: Vec<(String, String, LinkSettings)>,
     /// How many bytes of a stream its writer may be ahead of what the other end acknowledged.
-    pub send_buffer_bytes: usize,
+    pub(crate) send_buffer_bytes: usize,
     /// How many bytes of a stream wait to be read before the other end may send no more.
-    pub receive_buffer_bytes: usize,
+    pub(crate) receive_buffer_bytes: usize,
     /// How many streams of a listener wait to be accepted before further ones are not answered.
     /// Tokio asks for 128, and Linux gives one more.
-    pub backlog: usize,
+    pub(crate) backlog: usize,
     /// How many datagrams of a socket wait to be received before further ones are lost.
-    pub inbox: usize,
+    pub(crate) inbox: usize,
     /// The longest datagram that travels in one piece; a longer one is lost if any piece is.
-    pub mtu_bytes: usize,
+    pub(crate) mtu_bytes: usize,
     /// The longest datagram.
-    pub datagram_bytes_max: usize,
+    pub(crate) datagram_bytes_max: usize,
     /// How long opening a stream bears silence.
-    pub connect_max: Duration,
+    pub(crate) connect_max: Duration,
     /// How long unacknowledged bytes wait for an answer before the stream times out.
-    pub silence_max: Duration,
+    pub(crate) silence_max: Duration,
     /// How long lost bytes wait before they are sent again; it doubles with each loss.
-    pub retransmit_first: Duration,
+    pub(crate) retransmit_first: Duration,
     /// Where that doubling ends. Source: Linux.
-    pub retransmit_max: Duration,
+    pub(crate) retransmit_max: Duration,
     /// How long a lost opening of a stream waits before it is tried again; it doubles.
-    pub open_again_first: Duration,
+    pub(crate) open_again_first: Duration,
     /// Whether every message is recorded; what becomes of streams always is.
-    pub records_messages: bool,
+    pub(crate) records_messages: bool,
 }
 
 /// One direction between two nodes while nothing is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LinkSettings {
+pub(crate) struct LinkSettings {
     /// How long a message takes.
-    pub latency: Latency,
+    pub(crate) latency: Latency,
     /// The share of messages lost, 0 to 1.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// The share of datagrams that arrive twice, 0 to 1.
-    pub duplicate: f64,
+    pub(crate) duplicate: f64,
     /// The share of datagrams that later ones overtake, 0 to 1.
-    pub reorder: f64,
+    pub(crate) reorder: f64,
     /// How many bytes it carries in a second; none for any number.
-    pub bytes_per_second: Option<u64>,
+    pub(crate) bytes_per_second: Option<u64>,
 }
 
 impl LinkSettings {
     /// A link with this latency and nothing else to it.
-    pub const fn new(latency: Latency) -> Self {
+    #[cfg(test)]
+    pub(crate) const fn new(latency: Latency) -> Self {
         Self {
             latency,
             loss: 0.0,
@@ -71,8 +73,39 @@ impl LinkSettings {
 }
 
 impl NetSettings {
+    /// The network of a plan.
+    pub(crate) fn of(network: &Network) -> Self {
+        let link = LinkSettings {
+            latency: network.latency,
+            loss: network.loss,
+            duplicate: network.duplicate,
+            reorder: network.reorder,
+            bytes_per_second: network.bytes_per_second,
+        };
+        let mut settings = Self::new(link);
+        if let Some(bytes) = network.mtu_bytes {
+            settings.mtu_bytes = bytes as usize;
+        }
+        for special in &network.links {
+            let link = LinkSettings {
+                latency: special.latency.unwrap_or(link.latency),
+                loss: special.loss.unwrap_or(link.loss),
+                bytes_per_second: special.bytes_per_second.or(link.bytes_per_second),
+                ..link
+            };
+            let [one, other] = &special.between;
+            for a in one {
+                for b in other {
+                    settings.links.push((a.clone(), b.clone(), link));
+                    settings.links.push((b.clone(), a.clone(), link));
+                }
+            }
+        }
+        settings
+    }
+
     /// A network whose every link is like this.
-    pub fn new(link: LinkSettings) -> Self {
+    pub(crate) fn new(link: LinkSettings) -> Self {
         Self {
             link,
             links: Vec::new(),

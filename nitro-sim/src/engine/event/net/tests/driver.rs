@@ -13,7 +13,8 @@ use nitro::address::Address;
 use nitro::host::{Clock, Listener, Network, Stream, Timer};
 use nitro::time::{Instant, WallTime};
 
-use super::super::{LinkSettings, Net, NetSettings};
+use super::super::settings::LinkSettings;
+use super::super::{Net, NetSettings};
 use crate::latency::Latency;
 use crate::record::Recorder;
 use crate::trace::{Event, Trace};

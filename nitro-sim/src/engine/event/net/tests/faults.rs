@@ -8,7 +8,8 @@ use nitro::address::Address;
 use nitro::host::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::{LinkSettings, NetSettings};
+use super::super::NetSettings;
+use super::super::settings::LinkSettings;
 use super::driver::{World, settings};
 use crate::fault::{Fault, StaleAnswer};
 use crate::latency::Latency;

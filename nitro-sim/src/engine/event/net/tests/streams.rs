@@ -7,7 +7,8 @@ use futures_util::future::join;
 use nitro::address::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::{LinkSettings, NetSettings};
+use super::super::NetSettings;
+use super::super::settings::LinkSettings;
 use super::driver::{World, settings};
 use crate::latency::Latency;
 use crate::trace::EventKind;

@@ -1,0 +1,25 @@
+//! Ports that keep what they have in a store, whichever that is: what they promise is what the
+//! store promises. With a store in a file they outlive a crash; with a store that others share,
+//! any number of them are one.
+
+mod leases;
+mod messages;
+
+use crate::broker::Broker;
+use crate::host::Host;
+use crate::store::Store;
+use crate::sync::Leases;
+
+pub use self::leases::StoredLeases;
+pub use self::messages::StoredMessages;
+
+/// Leases in a store, beside whatever else is in it. All who use the same store share them.
+pub fn leases(host: &Host, store: &Store) -> Leases {
+    Leases::new(StoredLeases::new(host, store))
+}
+
+/// A broker whose messages are in a store, beside whatever else is in it. All who use the same
+/// store share them. What was published is as durable as the store's commits.
+pub fn broker(host: &Host, store: &Store) -> Broker {
+    Broker::new(StoredMessages::new(host, store))
+}

@@ -1,0 +1,182 @@
+//! What is done to the messages of groups, each time in one commit.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::GROUPS_MAX;
+use super::records::{self, ATTEMPTS, decode, encode, noted, number_of, put};
+use crate::broker::check::{same_terms, unknown_subscription};
+use crate::broker::{Consumer, Message, PRIVATE_TTL, Pulled, Start, matches};
+use crate::error::{Error, Kind, Result};
+use crate::host::{Clock, Host};
+use crate::port::{Revision, millis};
+use crate::store::{Action, Condition, Record, Select, Store, Table, WRITES_MAX, Watched, Write};
+use crate::time::Instant;
+
+/// How often a commit is tried that another broker over the same store was ahead of.
+pub(super) const TRIES_MAX: usize = 64;
+
+pub(super) struct Groups {
+    clock: Arc<dyn Clock>,
+    pub(super) table: Table,
+    /// Publishers here take turns, instead of getting in each other's way in the store.
+    pub(super) turn: Mutex<()>,
+}
+
+pub(super) type Group = (String, Consumer);
+
+impl Groups {
+    pub(super) fn new(host: &Host, store: &Store) -> Self {
+        Self {
+            clock: Arc::clone(&host.clock),
+            table: store.table("nitro", "messages"),
+            turn: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(super) async fn groups(&self) -> Result<(Vec<Group>, Revision)> {
+        let listed = self.table.list(Select::prefix(records::GROUPS)).await?;
+        let group = |record: &Record| {
+            let name = record.key[records::GROUPS.len()..].to_owned();
+            Ok((name, decode(record)?))
+        };
+        let groups = listed.records.iter().map(group).collect::<Result<_>>()?;
+        Ok((groups, listed.revision))
+    }
+
+    pub(super) async fn consumer(&self, name: &str) -> Result<Consumer> {
+        let found = self.table.read(records::group(name)).await?;
+        let found = found.ok_or_else(|| unknown_subscription(name))?;
+        decode(&found)
+    }
+
+    pub(super) fn always(&self, key: String, action: Action) -> Write {
+        self.table.prepare(key, Condition::Always, action)
+    }
+
+    /// A write that counts what a group has lost and what has died.
+    pub(super) async fn count(&self, name: &str, dropped: u64, dead: u64) -> Result<Write> {
+        let (before, found) = self.counts(name).await?;
+        let condition = found.map_or(Condition::IfAbsent, |record| {
+            Condition::IfVersion(record.version)
+        });
+        let noted = [
+            ("dropped", (before.dropped + dropped).to_string()),
+            ("dead", (before.dead + dead).to_string()),
+        ];
+        let action = put(Default::default(), &noted, None);
+        Ok(self.table.prepare(records::counts(name), condition, action))
+    }
+
+    pub(super) async fn counts(&self, name: &str) -> Result<(Pulled, Option<Record>)> {
+        let found = self.table.read(records::counts(name)).await?;
+        let noted = |what| found.as_ref().map_or(0, |record| noted(record, what));
+        let pulled = Pulled {
+            delivered: Vec::new(),
+            dropped: noted("dropped"),
+            dead: noted("dead"),
+        };
+        Ok((pulled, found))
+    }
+
+    pub(super) async fn subscribe(&self, name: &str, consumer: Consumer) -> Result<()> {
+        let key = records::group(name);
+        if let Some(found) = self.table.read(&*key).await? {
+            return same_terms(name, &decode(&found)?, &consumer);
+        }
+        if self.groups().await?.0.len() >= GROUPS_MAX {
+            let message = format!("broker: there are {GROUPS_MAX} subscriptions, the most it has");
+            return Err(Error::resource_exhausted(message));
+        }
+        let terms = put(encode(&consumer)?, &[], private_ttl(&consumer));
+        let write = self.table.prepare(&*key, Condition::IfAbsent, terms);
+        match self.table.commit(vec![write], None).await {
+            Err(error) if error.kind() == Kind::AlreadyExists => {
+                return same_terms(name, &self.consumer(name).await?, &consumer);
+            }
+            committed => drop(committed?),
+        }
+        if let Start::From(first) = consumer.start {
+            self.catch_up(name, &consumer, first).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a new group what was kept. What is published meanwhile comes twice to the same key,
+    /// which is once.
+    async fn catch_up(&self, name: &str, consumer: &Consumer, first: u64) -> Result<()> {
+        let mut select = Select {
+            after: first.checked_sub(1).map(records::kept),
+            ..Select::prefix(records::KEPT)
+        };
+        loop {
+            let listed = self.table.list(select.clone()).await?;
+            let mut writes = Vec::new();
+            for record in &listed.records {
+                let message: Message = decode(record)?;
+                if matches(&consumer.pattern, &message.topic) {
+                    let copy = put(
+                        record.value.clone(),
+                        &[(ATTEMPTS, "0".to_owned())],
+                        private_ttl(consumer),
+                    );
+                    writes.push(self.always(records::message(name, number_of(record)), copy));
+                }
+            }
+            for some in writes.chunks(WRITES_MAX / 8) {
+                self.table.commit(some.to_vec(), None).await?;
+            }
+            select.after = listed.records.last().map(|record| record.key.clone());
+            if !listed.more {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) async fn unsubscribe(&self, name: &str) -> Result<bool> {
+        let existed = self.table.delete(records::group(name)).await?;
+        loop {
+            let listed = self.table.list(Select::prefix(records::of(name))).await?;
+            let keys = listed.records.into_iter().map(|record| record.key);
+            let deletes = keys.take(WRITES_MAX);
+            let writes: Vec<Write> = deletes
+                .map(|key| self.always(key, Action::Delete))
+                .collect();
+            if writes.is_empty() {
+                return Ok(existed);
+            }
+            self.table.commit(writes, None).await?;
+        }
+    }
+
+    /// Waits for any change of keys that begin so, no longer than until.
+    pub(super) async fn wait(&self, prefix: &str, after: Revision, until: Instant) -> Result<()> {
+        let mut after = after;
+        loop {
+            let wait = until.since(self.clock.now());
+            match self.table.watch(prefix, after, wait).await? {
+                Watched::Changes { changes, revision }
+                    if changes.is_empty() && self.clock.now() < until =>
+                {
+                    after = revision;
+                }
+                Watched::Changes { .. } | Watched::Reset => return Ok(()),
+            }
+        }
+    }
+}
+
+/// How long what is there for someone who receives alone stays, when nobody pulls.
+pub(super) fn private_ttl(consumer: &Consumer) -> Option<u64> {
+    consumer.group.is_none().then(|| millis(PRIVATE_TTL))
+}
+
+/// Whether somebody else was faster.
+pub(super) fn is_race(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Aborted | Kind::AlreadyExists)
+}
