@@ -3,23 +3,18 @@
 //! any number of them are one.
 
 mod leases;
+#[cfg(feature = "json")]
 mod messages;
 
-use crate::broker::Broker;
 use crate::host::Host;
 use crate::store::Store;
 use crate::sync::Leases;
 
 pub use self::leases::StoredLeases;
-pub use self::messages::StoredMessages;
+#[cfg(feature = "json")]
+pub use self::messages::{StoredMessages, broker};
 
 /// Leases in a store, beside whatever else is in it. All who use the same store share them.
 pub fn leases(host: &Host, store: &Store) -> Leases {
     Leases::new(StoredLeases::new(host, store))
-}
-
-/// A broker whose messages are in a store, beside whatever else is in it. All who use the same
-/// store share them. What was published is as durable as the store's commits.
-pub fn broker(host: &Host, store: &Store) -> Broker {
-    Broker::new(StoredMessages::new(host, store))
 }

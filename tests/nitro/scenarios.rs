@@ -40,35 +40,36 @@ scenarios! {
     queue_crash,
 }
 
-/// What is broken on purpose, and the invariant that finds it, with which seed.
-const BROKEN: [(&str, u64, &str); 4] = [
+/// What is broken on purpose, and the invariant that finds it.
+const BROKEN: [(&str, &str); 4] = [
     (
         "ledger_acks_before_sync_crash",
-        7,
         "every answer fits one history",
     ),
-    ("locks_unfenced_pause", 7, "no addition is lost"),
+    ("locks_unfenced_pause", "no addition is lost"),
     (
         "locks_wall_clock_lease_jump",
-        7,
         "no two are sure of one lease",
     ),
     (
         "queue_acks_before_sync_crash",
-        2,
         "every acknowledged message is handled",
     ),
 ];
 
+/// An invariant that lets one of these pass under every seed has stopped biting.
 #[test]
-fn what_is_broken_on_purpose_is_found() {
-    for (name, seed, invariant) in BROKEN {
+fn what_is_broken_on_purpose_is_found_within_a_few_seeds() {
+    for (name, invariant) in BROKEN {
         let file = format!("scenarios/{name}.toml");
-        let run = || nitro_sim::assert_passes(&file, seed, nitro_sim::builtin::systems);
-        let failed = std::panic::catch_unwind(run).expect_err(name);
-        let report = failed.downcast_ref::<String>().expect("a report in words");
-        assert!(report.contains("verdict     FAIL"), "{report}");
-        assert!(report.contains(invariant), "{report}");
+        let is_found = |seed: u64| {
+            let run = || nitro_sim::assert_passes(&file, seed, nitro_sim::builtin::systems);
+            let report = std::panic::catch_unwind(run).err();
+            let report = report.and_then(|report| report.downcast::<String>().ok());
+            let has = |words: &str| report.as_ref().is_some_and(|text| text.contains(words));
+            has("verdict     FAIL") && has(invariant)
+        };
+        assert!((1..=5).any(is_found), "{name} is not found");
     }
 }
 

@@ -17,12 +17,18 @@ use std::time::Duration;
 use tower::Service;
 
 use self::groups::Groups;
-use crate::broker::{Reply, Request, WAIT_MAX};
+use crate::broker::{Broker, Reply, Request, WAIT_MAX};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::port::{Call, PortRequest};
 use crate::service::Calling;
 use crate::store::Store;
+
+/// A broker whose messages are in a store, beside whatever else is in it. All who use the same
+/// store share them. What was published is as durable as the store's commits.
+pub fn broker(host: &Host, store: &Store) -> Broker {
+    Broker::new(StoredMessages::new(host, store))
+}
 
 /// How long messages are kept for those who start from an earlier one.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,5 +1,8 @@
 //! The last changes of a store, and those who wait for the next.
 
+#[cfg(feature = "file")]
+mod restart;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,15 +70,6 @@ impl Journal {
             return;
         }
         self.lock().push(changes);
-        self.changed.set(());
-    }
-
-    /// Begins anew at a revision of another epoch: all who watch must list again.
-    pub(super) fn restart(&self, last: Revision) {
-        let mut log = self.lock();
-        log.entries.clear();
-        (log.last, log.changes, log.bytes) = (last, 0, 0);
-        drop(log);
         self.changed.set(());
     }
 
