@@ -4,8 +4,12 @@
 //! nothing succeeded, proves nothing and is inconclusive.
 
 mod answered;
+mod consistency;
 mod converged;
 mod history;
+pub mod linearizable;
+pub mod model;
+mod rules;
 mod share;
 mod stopped;
 mod vacuity;
@@ -120,7 +124,11 @@ pub fn judge(
     let history = History::new(plan, trace);
     stopped::check(trace, &mut findings);
     for (name, holds) in system.invariants() {
-        findings.fail_each(name, holds(trace));
+        let judged = holds(trace);
+        findings.fail_each(name, judged.violations);
+        for doubt in judged.doubts {
+            findings.doubt(name, doubt);
+        }
     }
     match ended {
         Ended::Finished => {

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use nitro::error::Result;
 
-pub use node::{Node, NodeParts};
+pub use node::{ASKS, Node, NodeParts};
 pub use workload::Operation;
 
 use crate::scenario::{Catalogue, Known};
@@ -21,8 +21,25 @@ use crate::trace::Trace;
 /// What a node of a role does, from its start to its end.
 pub type Role = Arc<dyn Fn(Node) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
-/// What must hold of every trace: its violations in words, none where it holds.
-pub type Invariant = Arc<dyn Fn(&Trace) -> Vec<String> + Send + Sync>;
+/// What must hold of every trace.
+pub type Invariant = Arc<dyn Fn(&Trace) -> Judged + Send + Sync>;
+
+/// What an invariant says of a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// What violates it, in words; none where it holds.
+    pub violations: Vec<String>,
+    /// Why it is not known whether it holds.
+    pub doubts: Vec<String>,
+}
+
+impl Judged {
+    /// The judgement of an invariant that is never in doubt.
+    pub fn of(violations: Vec<String>) -> Self {
+        let doubts = Vec::new();
+        Self { violations, doubts }
+    }
+}
 
 /// A system under test, by name.
 #[derive(Clone)]
@@ -63,9 +80,17 @@ impl System {
     }
 
     /// The same system with an invariant, which says what in a trace violates it.
-    pub fn invariant<F>(mut self, name: impl Into<String>, holds: F) -> Self
+    pub fn invariant<F>(self, name: impl Into<String>, holds: F) -> Self
     where
         F: Fn(&Trace) -> Vec<String> + Send + Sync + 'static,
+    {
+        self.judge(name, move |trace| Judged::of(holds(trace)))
+    }
+
+    /// The same system with an invariant that may not be able to tell.
+    pub fn judge<F>(mut self, name: impl Into<String>, holds: F) -> Self
+    where
+        F: Fn(&Trace) -> Judged + Send + Sync + 'static,
     {
         self.invariants.push((name.into(), Arc::new(holds)));
         self

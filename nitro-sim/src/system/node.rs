@@ -8,11 +8,14 @@ use nitro::error::{Error, Result};
 use nitro::host::Host;
 use nitro::latest;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::operation::PlannedOperation;
 use crate::record::Recorder;
 use crate::trace::EventKind;
+
+/// The name under which [`Node::asks`] notes what an operation asks.
+pub const ASKS: &str = "asks";
 
 /// A running node. Cheap to clone.
 #[derive(Clone)]
@@ -123,6 +126,13 @@ impl Node {
     pub fn note(&self, name: impl Into<String>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
         self.record(EventKind::Note { name, value });
+    }
+
+    /// Records what an operation asks besides its key and value, such as what a compare-and-swap
+    /// expects, for the models that its history is held against.
+    pub fn asks(&self, operation: u64, asks: impl Into<Value>) {
+        let asks: Value = asks.into();
+        self.note(ASKS, json!({ "operation": operation, "asks": asks }));
     }
 
     pub(crate) fn record(&self, kind: EventKind) {

@@ -120,76 +120,94 @@ fn what_has_gone_makes_room_for_what_comes() {
     });
 }
 
-/// A store of this version, as it lies on the disk.
-fn good_file() -> Vec<u8> {
+/// The bytes of a file that was made somewhere.
+fn made(make: impl FnOnce(&std::path::Path)) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store");
-    run(On::Machine, async |setting: super::Setting| {
-        let store = Store::file(&setting.host, &path).await.unwrap();
-        for n in 0..50 {
-            let table = store.table("d", "t");
-            table.write(format!("{n}"), vec![3; 500]).await.unwrap();
-        }
-    });
+    let path = directory.path().join("made");
+    make(&path);
     std::fs::read(&path).unwrap()
 }
 
-/// A database that some other program wrote.
-fn foreign_file() -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("other");
-    let database = redb::Database::create(&path).unwrap();
-    let transaction = database.begin_write().unwrap();
-    let table = redb::TableDefinition::<u64, u64>::new("theirs");
-    transaction.open_table(table).unwrap().insert(1, 2).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
-    std::fs::read(&path).unwrap()
+fn good() -> Vec<u8> {
+    made(|path| {
+        run(On::Machine, async |setting: super::Setting| {
+            let store = Store::file(&setting.host, path).await.unwrap();
+            for n in 0..50 {
+                let table = store.table("d", "t");
+                table.write(format!("{n}"), vec![3; 500]).await.unwrap();
+            }
+        });
+    })
 }
 
-/// A store of a later version of this program.
-fn newer_file(good: &[u8]) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("newer");
-    std::fs::write(&path, good).unwrap();
-    let database = redb::Database::create(&path).unwrap();
-    let transaction = database.begin_write().unwrap();
-    let meta = redb::TableDefinition::<&str, u64>::new("nitro/meta");
-    let mut table = transaction.open_table(meta).unwrap();
-    table.insert("format", 2).unwrap();
-    drop(table);
-    transaction.commit().unwrap();
-    drop(database);
-    std::fs::read(&path).unwrap()
+fn foreign() -> Vec<u8> {
+    made(|path| {
+        let database = redb::Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let table = redb::TableDefinition::<u64, u64>::new("theirs");
+        transaction.open_table(table).unwrap().insert(1, 2).unwrap();
+        transaction.commit().unwrap();
+    })
+}
+
+fn newer(good: &[u8]) -> Vec<u8> {
+    made(|path| {
+        std::fs::write(path, good).unwrap();
+        let database = redb::Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let meta = redb::TableDefinition::<&str, u64>::new("nitro/meta");
+        transaction
+            .open_table(meta)
+            .unwrap()
+            .insert("format", 2)
+            .unwrap();
+        transaction.commit().unwrap();
+    })
 }
 
 #[test]
 fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
-    let good = good_file();
+    let good = good();
+    let (foreign, newer) = (foreign(), newer(&good));
     let mut other_version = good.clone();
     other_version[64] = 0x7f;
     let cut = |length: usize| good[..length].to_vec();
-    let no_store = "is no store";
-    let text = b"#!/bin/sh\necho hello\n".to_vec();
-    let newer = "format 2, and this program reads format 1";
-    let refused: &[Kind] = &[Kind::FailedPrecondition];
-    let damaged: &[Kind] = &[Kind::DataLoss];
-    let either: &[Kind] = &[Kind::FailedPrecondition, Kind::DataLoss];
+    let zeros = vec![0; 8192];
     let wrong: [(&str, Vec<u8>, &[Kind], &str); 9] = [
-        ("empty", Vec::new(), refused, no_store),
-        ("text", text, refused, no_store),
-        ("zeros", vec![0; 8192], refused, no_store),
+        (
+            "empty",
+            Vec::new(),
+            &[Kind::FailedPrecondition],
+            "is no store",
+        ),
+        (
+            "text",
+            b"#!/bin/sh\necho hello\n".to_vec(),
+            &[Kind::FailedPrecondition],
+            "is no store",
+        ),
+        ("zeros", zeros, &[Kind::FailedPrecondition], "is no store"),
         (
             "foreign",
-            foreign_file(),
-            refused,
+            foreign,
+            &[Kind::FailedPrecondition],
             "some other program's database",
         ),
-        ("newer", newer_file(&good), refused, newer),
-        ("other", other_version, either, ""),
-        ("cut at 100", cut(100), damaged, ""),
-        ("cut at 5000", cut(5_000), damaged, ""),
-        ("cut in half", cut(good.len() / 2), damaged, ""),
+        (
+            "newer",
+            newer,
+            &[Kind::FailedPrecondition],
+            "format 2, and this program reads format 1",
+        ),
+        (
+            "other",
+            other_version,
+            &[Kind::FailedPrecondition, Kind::DataLoss],
+            "",
+        ),
+        ("cut at 100", cut(100), &[Kind::DataLoss], ""),
+        ("cut at 5000", cut(5_000), &[Kind::DataLoss], ""),
+        ("cut in half", cut(good.len() / 2), &[Kind::DataLoss], ""),
     ];
     for (what, bytes, kinds, expected) in wrong {
         run(On::Machine, async |mut setting: super::Setting| {

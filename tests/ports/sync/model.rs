@@ -52,19 +52,18 @@ impl Model {
         held
     }
 
-    /// Compares an answer to who holds, and takes it in.
+    /// Takes in an answer, and compares it.
     fn acquired(
         &mut self,
         name: &'static str,
         owner: &'static str,
-        permits: u32,
-        until: u64,
+        (permits, until): (usize, u64),
         answer: Reply,
     ) -> Result<(), TestCaseError> {
         let last = self.last.get(name).copied().unwrap_or(0);
         let held = self.held(name);
         let own = held.get(owner).map(|(token, _)| *token);
-        match (own, held.len() < permits as usize) {
+        match (own, held.len() < permits) {
             (Some(token), _) => {
                 prop_assert_eq!(answer, Reply::Granted(token));
                 held.insert(owner, (token, until));
@@ -93,24 +92,6 @@ impl Model {
     }
 }
 
-async fn acquire(
-    leases: &Leases,
-    name: &'static str,
-    owner: &'static str,
-    permits: u32,
-    ttl_ms: u64,
-) -> Reply {
-    let request = Request::Acquire {
-        name: name.to_owned(),
-        owner: owner.to_owned(),
-        note: owner.to_owned(),
-        permits,
-        ttl_ms,
-        wait_ms: 0,
-    };
-    leases.ask(request).await.unwrap()
-}
-
 async fn agree(leases: &Leases, host: &Host, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut model = Model::default();
     let kind = |asked: &nitro::Result<Reply>| asked.as_ref().err().map(nitro::Error::kind);
@@ -118,8 +99,16 @@ async fn agree(leases: &Leases, host: &Host, steps: Vec<Step>) -> Result<(), Tes
         match step {
             Step::Acquire(name, owner, permits, ttl_ms) => {
                 let until = model.now + ttl_ms;
-                let answer = acquire(leases, name, owner, permits, ttl_ms).await;
-                model.acquired(name, owner, permits, until, answer)?;
+                let request = Request::Acquire {
+                    name: name.to_owned(),
+                    owner: owner.to_owned(),
+                    note: owner.to_owned(),
+                    permits,
+                    ttl_ms,
+                    wait_ms: 0,
+                };
+                let answer = leases.ask(request).await.unwrap();
+                model.acquired(name, owner, (permits as usize, until), answer)?;
             }
             Step::Renew(name, owner, ttl_ms) => {
                 let request = Request::Renew {

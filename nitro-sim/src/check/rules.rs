@@ -1,0 +1,116 @@
+//! Rules that a system's notes and replies keep: one leader a term, tokens that never go back,
+//! reads that never go back.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::system::{Judged, System};
+use crate::trace::{EventKind, OperationOutcome, Trace};
+
+impl System {
+    /// The same system, in which no two nodes lead in one term. A node that leads notes it under
+    /// `note`, as `{"term": number}`.
+    pub fn one_leader_per_term(self, note: &'static str) -> Self {
+        self.judge("one leader per term", move |trace| {
+            let mut leaders: BTreeMap<u64, &str> = BTreeMap::new();
+            let mut wrong = Vec::new();
+            for (event, value) in trace.notes(note) {
+                let term = value.get("term").and_then(Value::as_u64);
+                let (Some(term), Some(node)) = (term, event.node.as_deref()) else {
+                    continue;
+                };
+                let leader = *leaders.entry(term).or_insert(node);
+                if leader != node {
+                    wrong.push(format!("{node} leads in term {term}, which is {leader}'s"));
+                }
+            }
+            Judged::of(wrong)
+        })
+    }
+
+    /// The same system, in which what a lock protects never sees a fencing token go back. Whatever
+    /// does protected work notes it under `note`, as `{"token": number}`, with a `"key"` where
+    /// there are several locks.
+    pub fn fenced(self, note: &'static str) -> Self {
+        self.judge("fenced", move |trace| {
+            let mut newest: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+            let mut wrong = Vec::new();
+            for (event, value) in trace.notes(note) {
+                let Some(token) = value.get("token").and_then(Value::as_u64) else {
+                    continue;
+                };
+                let key = value.get("key").map_or(String::new(), Value::to_string);
+                let (earlier, at_us) = newest.get(&key).copied().unwrap_or((0, 0));
+                if token < earlier {
+                    let node = event.node.as_deref().unwrap_or("the cluster");
+                    let (at, since) = (event.at_us as f64 / 1e6, at_us as f64 / 1e6);
+                    wrong.push(format!(
+                        "{node} worked with token {token} at {at:.3} s, after {earlier} had been \
+                         used at {since:.3} s"
+                    ));
+                } else {
+                    newest.insert(key, (token, event.at_us));
+                }
+            }
+            Judged::of(wrong)
+        })
+    }
+
+    /// The same system, in which no node reads a key's number go back: a read that begins after
+    /// another of the same node has returned is told no less. The reads are the operations called
+    /// `operation`, whose reply is a number, or has it as `value`.
+    pub fn monotonic_reads(self, operation: &'static str) -> Self {
+        self.judge("monotonic reads", move |trace| {
+            Judged::of(reads_that_go_back(trace, operation))
+        })
+    }
+}
+
+/// A key as one node sees it.
+type Seen<'t> = (&'t str, u64);
+
+fn reads_that_go_back(trace: &Trace, reads: &str) -> Vec<String> {
+    let mut newest: BTreeMap<Seen<'_>, (u64, u64)> = BTreeMap::new();
+    // What had been read when each began.
+    let mut open: BTreeMap<u64, (Seen<'_>, (u64, u64))> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for event in trace.events() {
+        match &event.kind {
+            EventKind::Call {
+                operation,
+                name,
+                key,
+                ..
+            } if name == reads => {
+                let seen = (event.node.as_deref().unwrap_or_default(), *key);
+                let least = newest.get(&seen).copied().unwrap_or((0, 0));
+                open.insert(*operation, (seen, least));
+            }
+            EventKind::Outcome {
+                operation,
+                outcome: OperationOutcome::Ok { reply },
+            } => {
+                let Some((seen, (least, by))) = open.remove(operation) else {
+                    continue;
+                };
+                let number = reply.as_u64().or_else(|| reply.get("value")?.as_u64());
+                let Some(number) = number else { continue };
+                if number < least {
+                    wrong.push(format!(
+                        "operation {operation} of {} read {number} of key {}, after operation \
+                         {by} had read {least}",
+                        seen.0, seen.1
+                    ));
+                }
+                let newest = newest.entry(seen).or_insert((0, 0));
+                *newest = (*newest).max((number, *operation));
+            }
+            _ => {}
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests;

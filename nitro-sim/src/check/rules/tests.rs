@@ -1,0 +1,89 @@
+//! Each rule on traces that keep it, and on traces that do not.
+
+use serde_json::json;
+
+use super::*;
+use crate::trace::Event;
+
+fn note(at_us: u64, node: &str, name: &str, value: Value) -> Event {
+    let name = name.to_owned();
+    Event {
+        at_us,
+        node: Some(node.to_owned()),
+        kind: EventKind::Note { name, value },
+    }
+}
+
+fn violations(system: &System, events: &[Event]) -> Vec<String> {
+    let mut trace = Trace::new("p", "test");
+    for event in events {
+        trace.push(event.clone());
+    }
+    (system.invariants()[0].1)(&trace).violations
+}
+
+#[test]
+fn a_term_has_one_leader() {
+    let system = System::new("x").one_leader_per_term("leads");
+    let leads = |at, node, term| note(at, node, "leads", json!({ "term": term }));
+    let good = [leads(1, "a-1", 1), leads(2, "a-1", 1), leads(3, "a-2", 2)];
+    assert!(violations(&system, &good).is_empty());
+    let bad = [leads(1, "a-1", 1), leads(2, "a-2", 1)];
+    let found = violations(&system, &bad);
+    assert_eq!(found, ["a-2 leads in term 1, which is a-1's"]);
+}
+
+#[test]
+fn a_token_does_not_go_back_and_keys_are_apart() {
+    let system = System::new("x").fenced("worked");
+    let worked = |at, key, token| note(at, "a-1", "worked", json!({ "key": key, "token": token }));
+    let good = [
+        worked(1, 1, 5),
+        worked(2, 1, 5),
+        worked(3, 2, 3),
+        worked(4, 1, 6),
+    ];
+    assert!(violations(&system, &good).is_empty());
+    let bad = [worked(1_000, 1, 5), worked(2_000, 1, 4)];
+    let found = violations(&system, &bad);
+    assert_eq!(
+        found,
+        ["a-1 worked with token 4 at 0.002 s, after 5 had been used at 0.001 s"]
+    );
+}
+
+fn read(called: u64, returned: u64, operation: u64, told: u64) -> [Event; 2] {
+    let event = |at_us, kind| Event {
+        at_us,
+        node: Some("a-1".to_owned()),
+        kind,
+    };
+    let name = "read".to_owned();
+    let call = EventKind::Call {
+        operation,
+        name,
+        key: 0,
+        value: 0,
+    };
+    let reply = json!(told);
+    let outcome = EventKind::Outcome {
+        operation,
+        outcome: OperationOutcome::Ok { reply },
+    };
+    [event(called, call), event(returned, outcome)]
+}
+
+#[test]
+fn reads_of_one_node_do_not_go_back_unless_they_are_concurrent() {
+    let system = System::new("x").monotonic_reads("read");
+    let [first, second] = [read(1, 2, 1, 5), read(3, 4, 2, 4)];
+    let found = violations(&system, &[first.clone(), second].concat());
+    assert_eq!(
+        found,
+        ["operation 2 of a-1 read 4 of key 0, after operation 1 had read 5"]
+    );
+    let [call, outcome] = first;
+    let [other_call, other_outcome] = read(1, 3, 2, 4);
+    let beside = [call, other_call, outcome, other_outcome];
+    assert!(violations(&system, &beside).is_empty());
+}
