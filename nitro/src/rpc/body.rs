@@ -33,7 +33,8 @@ enum Messages {
     #[default]
     Empty,
     Once(Bytes),
-    Stream(Streamed),
+    /// Boxed, as most bodies are one message and are moved through every layer.
+    Stream(Box<Streamed>),
 }
 
 struct Streamed {
@@ -69,12 +70,12 @@ impl Body {
         messages: impl Stream<Item = Result<Bytes>> + Send + 'static,
         must_be_driven: bool,
     ) -> Self {
-        Self(Messages::Stream(Streamed {
+        Self(Messages::Stream(Box::new(Streamed {
             messages: Box::pin(messages),
             must_be_driven,
             limit: None,
             in_a_row: 0,
-        }))
+        })))
     }
 
     /// Whether whatever makes the messages runs only while they are asked for.
@@ -103,6 +104,11 @@ impl Body {
             Messages::Once(message) => Some(message),
             _ => None,
         }
+    }
+
+    /// Whether all of it is there already, so that no time limit can concern it.
+    pub(crate) fn is_there(&self) -> bool {
+        !matches!(self.0, Messages::Stream(_))
     }
 
     /// Whether it is known to have no message.

@@ -88,7 +88,7 @@ where
         let answer = ready!(this.calling.poll(context)).map_err(Into::into);
         let deadline = *this.deadline;
         Poll::Ready(answer.map(|mut response| {
-            if let Some(deadline) = deadline {
+            if let Some(deadline) = deadline.filter(|_| !response.body.is_there()) {
                 response.body = response.body.until(deadline, Arc::clone(this.clock));
             }
             response

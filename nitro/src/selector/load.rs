@@ -8,6 +8,7 @@ use crate::time::Instant;
 
 /// How long a latency seen is remembered: after this time it weighs 1/e, as in Finagle.
 const DECAY: Duration = Duration::from_secs(10);
+const DECAY_NANOS: u64 = DECAY.as_nanos() as u64;
 
 /// What a failure counts as, at least: a node that fails in no time must not look fast. It is the
 /// latency that Linkerd assumes of a node it knows nothing about.
@@ -91,36 +92,44 @@ impl Load {
     /// The share of the last latency that still counts.
     fn remembered(&self, now: Instant) -> f64 {
         let measured_at = Instant::from_nanos(self.measured_at.load(Ordering::Relaxed));
-        let age = now.since(measured_at);
+        let age = now.as_nanos().saturating_sub(measured_at.as_nanos());
         // A hundredth of the decay time changes less than 1 %: not worth an exponential a pick.
-        if age < DECAY / 100 {
+        if age < DECAY_NANOS / 100 {
             return 1.0;
         }
-        (-age.as_secs_f64() / DECAY.as_secs_f64()).exp()
+        (-(age as f64) / DECAY_NANOS as f64).exp()
     }
 
     fn observe(&self, now: Instant, took: Duration, outcome: Outcome) {
         let took = took.as_nanos() as f64;
         let known = f64::from_bits(self.latency.load(Ordering::Relaxed));
         let measured_at = Instant::from_nanos(self.measured_at.load(Ordering::Relaxed));
-        let kept = (-now.since(measured_at).as_secs_f64() / DECAY.as_secs_f64()).exp();
+        let age = now.since(measured_at);
         let latency = match outcome {
             Outcome::Failed => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                took.max(known * kept)
+                took.max(known * kept(age))
                     .max(FAILURE_LATENCY.as_nanos() as f64)
             }
             Outcome::Answered => {
                 self.failures.store(0, Ordering::Relaxed);
                 match known {
                     known if known == 0.0 || took >= known => took.max(1.0),
-                    known => known * kept + took * (1.0 - kept),
+                    known => {
+                        let kept = kept(age);
+                        known * kept + took * (1.0 - kept)
+                    }
                 }
             }
         };
         self.latency.store(latency.to_bits(), Ordering::Relaxed);
         self.measured_at.store(now.as_nanos(), Ordering::Relaxed);
     }
+}
+
+/// The share of a latency that still counts after a time.
+fn kept(age: Duration) -> f64 {
+    (-age.as_secs_f64() / DECAY.as_secs_f64()).exp()
 }
 
 impl Default for Load {

@@ -33,6 +33,9 @@ pub(super) trait Role: Send + 'static {
     /// call is lost that was under way when it said GOAWAY.
     const CLOSES_WHEN_DRAINED: bool;
 
+    /// Begins a turn of reading: what is handled in it had arrived by now.
+    fn begin_turn(&mut self) {}
+
     /// Handles a frame of a kind that both sides do not handle alike.
     fn frame(
         &mut self,
@@ -124,6 +127,7 @@ impl<R: Role> Driver<R> {
     /// Reads what there is to read; whether anything moved.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool> {
         let mut frames = 0;
+        self.role.begin_turn();
         loop {
             if frames == FRAMES_A_TURN {
                 self.is_yielding = true;

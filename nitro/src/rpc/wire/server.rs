@@ -65,8 +65,11 @@ pub fn serve(
     limits: Limits,
 ) -> (ServedConnection, impl Future<Output = Error> + Send + use<>) {
     let shared = Shared::new(host, link.outbox(), limits, Side::Answering, peer);
-    let methods = Vec::new();
-    let answering = Answering { service, methods };
+    let answering = Answering {
+        service,
+        methods: Vec::new(),
+        now: None,
+    };
     let driver = Driver::new(link, Arc::clone(&shared), answering);
     (ServedConnection(shared), driver)
 }
@@ -76,10 +79,17 @@ struct Answering {
     service: Rpc,
     /// The path and content type that each number stands for.
     methods: Vec<(Name, Name)>,
+    /// When the turn began, once a call has asked: its time runs from when it had arrived, even if
+    /// handlers of calls before it took long.
+    now: Option<Instant>,
 }
 
 impl Role for Answering {
     const CLOSES_WHEN_DRAINED: bool = false;
+
+    fn begin_turn(&mut self) {
+        self.now = None;
+    }
 
     fn frame(
         &mut self,
@@ -145,8 +155,10 @@ impl Answering {
             inbound.end = Some(Ok(()));
         }
         drop(state);
-        let in_time = |us| shared.host.clock.now() + Duration::from_micros(us);
-        let deadline = head.remaining_us.map(in_time);
+        let deadline = head.remaining_us.map(|us| {
+            let now = self.now.get_or_insert_with(|| shared.host.clock.now());
+            *now + Duration::from_micros(us)
+        });
         let request = Request {
             metadata,
             deadline,
