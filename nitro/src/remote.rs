@@ -52,7 +52,7 @@ pub fn serve_store(router: Router, store: &Store) -> Router {
     serve(router, &STORE, store.service())
 }
 
-/// A store that is reached over rpc, by a client as for [`registry`].
+/// A store that is reached over rpc, by a client as for [`registry()`].
 pub fn store(host: &Host, rpc: Rpc) -> Store {
     Store::new(Remote::new(host, rpc, &STORE))
 }
@@ -65,7 +65,7 @@ pub fn serve_leases(router: Router, leases: &Leases) -> Router {
     serve(router, &LEASES, leases.service())
 }
 
-/// Leases that are reached over rpc, by a client as for [`registry`].
+/// Leases that are reached over rpc, by a client as for [`registry()`].
 pub fn leases(host: &Host, rpc: Rpc) -> Leases {
     Leases::new(Remote::new(host, rpc, &LEASES))
 }
@@ -78,7 +78,7 @@ pub fn serve_broker(router: Router, broker: &Broker) -> Router {
     serve(router, &BROKER, broker.service())
 }
 
-/// A broker that is reached over rpc, by a client as for [`registry`].
+/// A broker that is reached over rpc, by a client as for [`registry()`].
 pub fn broker(host: &Host, rpc: Rpc) -> Broker {
     Broker::new(Remote::new(host, rpc, &BROKER))
 }
