@@ -11,6 +11,7 @@ pub mod linearizable;
 pub mod model;
 mod rules;
 mod share;
+mod signature;
 mod stopped;
 mod vacuity;
 
@@ -22,6 +23,7 @@ use crate::system::System;
 use crate::trace::{Difference, Trace};
 
 pub use history::{History, Made};
+pub use signature::Signature;
 
 /// What is said of one kind at the most, before the rest is only counted.
 const REASONS_MAX: usize = 3;
