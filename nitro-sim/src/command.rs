@@ -205,7 +205,7 @@ impl Shell<'_> {
             save.write(|out| out.write_all(to_save(&run).to_text().as_bytes()))?;
         }
         if let Some(trace) = &mut trace {
-            trace.write(|out| run.outcome.trace.write(out))?;
+            trace.write(|out| run.save_trace(out))?;
         }
         let program = self.program;
         let name = engine.name();
@@ -231,7 +231,7 @@ impl Shell<'_> {
         let mut trace = Output::open(trace)?;
         let run = replay(&plan, self.systems, &*engine).map_err(|error| error.to_string())?;
         if let Some(trace) = &mut trace {
-            trace.write(|out| run.outcome.trace.write(out))?;
+            trace.write(|out| run.save_trace(out))?;
         }
         let digest = run.outcome.trace.digest();
         let compared = match &plan.recorded {

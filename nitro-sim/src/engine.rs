@@ -21,7 +21,8 @@ use crate::plan::Plan;
 use crate::scenario::Network;
 use crate::system::{System, Systems};
 use crate::trace::{Difference, Trace};
-pub use ended::Ended;
+
+pub use crate::trace::Ended;
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
@@ -180,3 +181,6 @@ pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,12 +20,13 @@
 mod attach;
 mod datagram;
 mod link;
+mod passage;
 mod pump;
 mod stream;
 
 use std::time::Duration;
 
-pub use attach::{Attached, Attachment};
+pub use attach::{Attached, Attachment, Opens};
 pub use link::{Fate, Links, Peer, Reach};
 
 /// How long a lost write waits before it is sent again; it doubles with each loss.

@@ -58,15 +58,17 @@ impl Recorder {
         self.shared.lock().expect("no panic while events are added")
     }
 
-    /// Records what happened on a node, or to the cluster where `node` is none.
-    pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) {
+    /// Records what happened on a node, or to the cluster where `node` is none. It returns the
+    /// event's place in the trace; none where nothing is recorded.
+    pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) -> Option<u64> {
         let time = self.time.as_ref().map(|time| time.load(Ordering::Relaxed));
         let at_us = time.unwrap_or(at_us);
         let mut state = self.lock();
-        state.record(at_us, node, kind);
+        let place = state.record(at_us, node, kind);
         if state.trace.events().len() >= EVENTS_MAX {
             self.is_full.store(true, Ordering::Relaxed);
         }
+        place
     }
 
     /// Counts something that a fault changed.
@@ -149,12 +151,10 @@ fn outcome(operation: u64, outcome: OperationOutcome) -> EventKind {
 }
 
 impl State {
-    fn record(&mut self, at_us: u64, node: Option<&str>, kind: EventKind) {
-        if node.is_some_and(|node| self.silent.contains(node)) {
-            return;
-        }
-        if self.trace.events().len() >= EVENTS_MAX {
-            return;
+    fn record(&mut self, at_us: u64, node: Option<&str>, kind: EventKind) -> Option<u64> {
+        let place = self.trace.events().len();
+        if node.is_some_and(|node| self.silent.contains(node)) || place >= EVENTS_MAX {
+            return None;
         }
         match (&kind, node) {
             (EventKind::Call { operation, .. }, Some(node)) => {
@@ -168,6 +168,7 @@ impl State {
         }
         let node = node.map(str::to_owned);
         self.trace.push(Event { at_us, node, kind });
+        Some(place as u64)
     }
 }
 

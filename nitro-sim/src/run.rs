@@ -1,11 +1,13 @@
 //! A plan, run and judged.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use crate::check::{Verdict, judge};
 use crate::engine::{Ended, Engine, Outcome, Refusal, accepts};
 use crate::plan::Plan;
 use crate::system::{System, Systems};
+use crate::trace::Origin;
 
 /// A run and its judgement.
 #[derive(Debug)]
@@ -18,6 +20,21 @@ pub struct Run {
     pub outcome: Outcome,
     /// How it is judged.
     pub verdict: Verdict,
+}
+
+impl Run {
+    /// Writes its trace as a file that is enough to judge and report it.
+    ///
+    /// # Errors
+    ///
+    /// What the writer says.
+    pub fn save_trace(&self, out: &mut dyn Write) -> io::Result<()> {
+        let origin = Origin {
+            plan: self.plan.to_text(),
+            ended: self.outcome.ended.clone(),
+        };
+        self.outcome.trace.save(origin, out)
+    }
 }
 
 /// Why a plan was not run.

@@ -4,6 +4,7 @@
 //! equal bytes. An event's one encoding is its JSON line; the digest is over those lines.
 
 mod difference;
+mod ended;
 mod event;
 mod file;
 
@@ -11,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use difference::Difference;
+pub use ended::Ended;
 pub use event::{Event, EventKind, LogLevel, MessageOutcome, OperationOutcome};
 pub use file::TraceError;
 
 /// The version of the trace file.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
-/// What a trace is of.
+/// What a trace is of: the first line of its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The version of the trace file, [`FORMAT`].
@@ -26,6 +28,18 @@ pub struct Header {
     pub plan: String,
     /// The engine that ran it.
     pub engine: String,
+    /// What it takes to judge it again; none where that is known beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// What it takes to judge a trace, so that its file is enough for a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The plan that was run, as the text of its file.
+    pub plan: String,
+    /// How the run ended.
+    pub ended: Ended,
 }
 
 /// The events of a run, with a rolling digest.
@@ -43,6 +57,7 @@ impl Trace {
             format: FORMAT,
             plan: plan_digest.into(),
             engine: engine.into(),
+            origin: None,
         };
         Self {
             header,

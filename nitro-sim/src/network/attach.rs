@@ -13,6 +13,7 @@ use nitro::host::{Clock, Datagram, Listener, Network, Stream, Tasks};
 use super::CONNECT_MAX;
 use super::datagram::LinkedDatagram;
 use super::link::{Links, Reach};
+use super::passage::Passage;
 use super::stream::LinkedStream;
 use crate::record::Recorder;
 use crate::trace::{EventKind, MessageOutcome};
@@ -33,36 +34,48 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Records what happened on the node now.
-    pub fn record(&self, kind: EventKind) {
+    /// Records what happened on the node now: its place in the trace.
+    pub fn record(&self, kind: EventKind) -> Option<u64> {
         let at_us = self.clock.now().as_nanos() / 1000;
-        self.recorder.record(at_us, Some(&self.name), kind);
+        self.recorder.record(at_us, Some(&self.name), kind)
     }
 
-    pub(super) fn record_message(&self, to: usize, bytes: usize, outcome: MessageOutcome) {
+    pub(super) fn record_message(
+        &self,
+        to: usize,
+        bytes: usize,
+        outcome: MessageOutcome,
+    ) -> Option<u64> {
         self.record(EventKind::Message {
             from: self.name.to_string(),
             to: self.links.name(to).to_string(),
             bytes: bytes as u64,
             outcome,
-        });
+        })
     }
+}
+
+/// An engine's network, below the links.
+pub trait Opens: Network {
+    /// Opens a stream, and tells this end's address, as the other end sees it.
+    fn open<'a>(&'a self, to: &'a Address)
+    -> BoxFuture<'a, io::Result<(Box<dyn Stream>, Address)>>;
 }
 
 /// A node's network: the engine's, with the links around it.
 pub struct Attachment {
     at: Attached,
-    inner: Arc<dyn Network>,
+    inner: Arc<dyn Opens>,
     tasks: Arc<dyn Tasks>,
 }
 
 impl Attachment {
     /// Puts the links around an engine's network.
-    pub fn new(at: Attached, inner: Arc<dyn Network>, tasks: Arc<dyn Tasks>) -> Self {
+    pub fn new(at: Attached, inner: Arc<dyn Opens>, tasks: Arc<dyn Tasks>) -> Self {
         Self { at, inner, tasks }
     }
 
-    async fn open(&self, peer: usize, to: &Address) -> io::Result<Box<dyn Stream>> {
+    async fn open(&self, peer: usize, to: &Address) -> io::Result<(Box<dyn Stream>, Address)> {
         let Attached { links, node, .. } = &self.at;
         let wait = loop {
             let mut changed = pin!(links.changed());
@@ -79,7 +92,7 @@ impl Attachment {
         if !wait.is_zero() {
             self.at.clock.sleep(wait).await;
         }
-        self.inner.connect(to).await
+        self.inner.open(to).await
     }
 
     async fn connect_to(&self, peer: usize, to: &Address) -> io::Result<Box<dyn Stream>> {
@@ -91,10 +104,14 @@ impl Attachment {
             .timeout(CONNECT_MAX, self.open(peer, to))
             .await;
         match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => {
+            Ok((stream, own)) => {
                 self.at.record(EventKind::Connected { to: name });
                 let at = self.at.clone();
-                Ok(Box::new(LinkedStream::new(at, &*self.tasks, peer, stream)))
+                let passage = Passage::opened(&at.links, &own, to);
+                let tasks = &*self.tasks;
+                Ok(Box::new(LinkedStream::new(
+                    at, tasks, peer, stream, passage,
+                )))
             }
             Err(error) => {
                 let kind = error.kind().to_string();
@@ -199,7 +216,9 @@ impl Listener for LinkedListener {
             };
             let name = self.at.links.name(peer).to_string();
             self.at.record(EventKind::Accepted { from: name });
-            let linked = LinkedStream::new(self.at.clone(), &*self.tasks, peer, stream);
+            let passage = Passage::accepted(&self.at.links, &from, &self.address());
+            let (at, tasks) = (self.at.clone(), &*self.tasks);
+            let linked = LinkedStream::new(at, tasks, peer, stream, passage);
             (Box::new(linked) as Box<dyn Stream>, from)
         })
     }

@@ -29,6 +29,7 @@ struct Waiting {
     sender: usize,
     /// When it arrives; none while it is held.
     due: Option<Instant>,
+    message: Option<u64>,
 }
 
 impl LinkedDatagram {
@@ -56,17 +57,9 @@ impl LinkedDatagram {
         self.lock().iter().filter_map(|datagram| datagram.due).min()
     }
 
-    fn wait(&self, datagram: Waiting) -> MessageOutcome {
-        let mut waiting = self.lock();
-        if waiting.len() == DATAGRAMS_WAITING_MAX {
-            return MessageOutcome::Dropped;
-        }
-        let is_held = datagram.due.is_none();
-        waiting.push(datagram);
-        match is_held {
-            true => MessageOutcome::Held,
-            false => MessageOutcome::Delayed,
-        }
+    /// Whether one more can wait.
+    fn has_room(&self) -> bool {
+        self.lock().len() < DATAGRAMS_WAITING_MAX
     }
 
     /// Whether a datagram arrives now; if not it waits or is gone.
@@ -75,32 +68,65 @@ impl LinkedDatagram {
         let Some(sender) = sender.filter(|sender| *sender != self.at.node) else {
             return true;
         };
-        let waiting = |due| Waiting {
-            bytes: bytes.to_vec(),
-            from,
-            sender,
-            due,
+        let (outcome, due) = match self.at.links.fate(sender, self.at.node) {
+            Fate::Goes(later) if later.is_zero() => (MessageOutcome::Sent, None),
+            Fate::Goes(later) if self.has_room() => {
+                (MessageOutcome::Delayed, Some(self.at.clock.now() + later))
+            }
+            Fate::Held if self.has_room() => (MessageOutcome::Held, None),
+            _ => (MessageOutcome::Dropped, None),
         };
-        let outcome = match self.at.links.fate(sender, self.at.node) {
-            Fate::Goes(later) if later.is_zero() => MessageOutcome::Sent,
-            Fate::Goes(later) => self.wait(waiting(Some(self.at.clock.now() + later))),
-            Fate::Held => self.wait(waiting(None)),
-            Fate::Lost(_) | Fate::Blocked => MessageOutcome::Dropped,
-        };
-        self.at.record(EventKind::Message {
-            from: self.at.links.name(sender).to_string(),
-            to: self.at.name.to_string(),
-            bytes: bytes.len() as u64,
-            outcome,
-        });
+        let message = self.record(sender, bytes.len(), outcome);
+        match outcome {
+            MessageOutcome::Sent => self.record_received(message),
+            MessageOutcome::Dropped => {}
+            MessageOutcome::Delayed | MessageOutcome::Held => self.lock().push(Waiting {
+                bytes: bytes.to_vec(),
+                from,
+                sender,
+                due,
+                message,
+            }),
+        }
         outcome == MessageOutcome::Sent
+    }
+
+    /// Records a datagram, only now, as what its sender did; one that has crashed does nothing.
+    fn record(&self, sender: usize, bytes: usize, outcome: MessageOutcome) -> Option<u64> {
+        let Attached { links, clock, .. } = &self.at;
+        let from = links.name(sender);
+        let node = match links.is_up(sender) {
+            true => &from,
+            false => &self.at.name,
+        };
+        let kind = EventKind::Message {
+            from: from.to_string(),
+            to: self.at.name.to_string(),
+            bytes: bytes as u64,
+            outcome,
+        };
+        let at_us = clock.now().as_nanos() / 1000;
+        self.at.recorder.record(at_us, Some(node), kind)
+    }
+
+    fn record_received(&self, message: Option<u64>) {
+        if let Some(message) = message {
+            self.at.record(EventKind::Received { message });
+        }
     }
 
     async fn next(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
             let mut changed = pin!(self.at.links.changed());
             changed.as_mut().enable();
-            if let Some(Waiting { bytes, from, .. }) = self.take_due() {
+            if let Some(Waiting {
+                bytes,
+                from,
+                message,
+                ..
+            }) = self.take_due()
+            {
+                self.record_received(message);
                 let length = bytes.len().min(buffer.len());
                 buffer[..length].copy_from_slice(&bytes[..length]);
                 return Ok((length, from));

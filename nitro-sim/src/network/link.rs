@@ -9,6 +9,7 @@ use nitro::time::Instant;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+use super::passage::Passages;
 use super::{LOSSES_MAX, OPEN_AGAIN_FIRST, RETRANSMIT_FIRST};
 use crate::draw::Draw;
 use crate::fault::Fault;
@@ -19,6 +20,7 @@ use crate::record::Recorder;
 pub struct Links {
     shared: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+    pub(super) passages: Arc<Passages>,
     recorder: Recorder,
     /// How long a message takes at least when nothing is wrong.
     pub(super) latency_min: Duration,
@@ -122,6 +124,7 @@ impl Links {
         Self {
             shared: Arc::new(Mutex::new(State { nodes, links })),
             changed: Arc::new(Notify::new()),
+            passages: Arc::default(),
             recorder,
             latency_min,
         }

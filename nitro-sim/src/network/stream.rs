@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf};
 use tokio::sync::Notify;
 
 use super::link::{Fate, Peer};
+use super::passage::Passage;
 use super::pump::pump;
 use super::{Attached, SEND_BUFFER_BYTES};
 use crate::trace::{EventKind, MessageOutcome};
@@ -23,6 +24,9 @@ pub(super) struct LinkedStream {
     read: ReadHalf<Box<dyn Stream>>,
     /// How the engine's stream ended, until the links let it be known.
     end: Option<Option<io::ErrorKind>>,
+    passage: Passage,
+    /// How many bytes were read.
+    count: u64,
     shared: Arc<Shared>,
 }
 
@@ -38,6 +42,7 @@ pub(super) struct Shared {
 pub(super) struct Sending {
     pub(super) queue: VecDeque<Chunk>,
     pub(super) queued_bytes: usize,
+    written: u64,
     pub(super) last_write: Instant,
     /// No more is written: once the buffer is empty, the other end is told.
     pub(super) is_closing: bool,
@@ -102,11 +107,13 @@ impl LinkedStream {
         tasks: &dyn Tasks,
         peer: usize,
         inner: Box<dyn Stream>,
+        passage: Passage,
     ) -> Self {
         let (read, write) = tokio::io::split(inner);
         let state = Sending {
             queue: VecDeque::new(),
             queued_bytes: 0,
+            written: 0,
             last_write: at.clock.now(),
             is_closing: false,
             is_closed: false,
@@ -128,6 +135,8 @@ impl LinkedStream {
         Self {
             read,
             end: None,
+            passage,
+            count: 0,
             shared,
         }
     }
@@ -168,6 +177,10 @@ impl AsyncRead for LinkedStream {
                 return Poll::Pending;
             }
             Poll::Ready(Ok(())) if buffer.filled().len() > before || buffer.remaining() == 0 => {
+                self.count += (buffer.filled().len() - before) as u64;
+                while let Some(message) = self.passage.receive(self.count) {
+                    self.shared.at.record(EventKind::Received { message });
+                }
                 return Poll::Ready(Ok(()));
             }
             Poll::Ready(Ok(())) => None,
@@ -210,10 +223,13 @@ impl AsyncWrite for LinkedStream {
         let now = shared.at.clock.now();
         state.last_write = now;
         state.queued_bytes += length;
+        let start = state.written;
+        state.written += length as u64;
         let due = now + later;
         state.queue.push_back(Chunk { bytes, due });
         drop(state);
-        shared.at.record_message(shared.peer, length, outcome);
+        let message = shared.at.record_message(shared.peer, length, outcome);
+        self.passage.send(start, message);
         shared.work.notify_one();
         Poll::Ready(Ok(length))
     }

@@ -79,7 +79,8 @@ pub enum EventKind {
         /// The kind of the error.
         error: String,
     },
-    /// Bytes on their way between nodes.
+    /// Bytes on their way between nodes, at the time and on the node that sends them. On the
+    /// engine `turmoil` a datagram is recorded when it comes to its receiver.
     Message {
         /// The sender.
         from: String,
@@ -89,6 +90,11 @@ pub enum EventKind {
         bytes: u64,
         /// What became of them.
         outcome: MessageOutcome,
+    },
+    /// The node reads the first bytes of a message. One that was never read has no such event.
+    Received {
+        /// The message, by the place of its [`EventKind::Message`] among the events, from 0.
+        message: u64,
     },
     /// The node makes an operation.
     Call {
@@ -192,23 +198,26 @@ impl Event {
         })
     }
 
-    /// The same line of an event as messages are, which are most of a trace: serde takes ten times
-    /// as long for a flattened enum.
+    /// The same line of a message that is sent or received, which are most of a trace: serde takes
+    /// ten times as long for a flattened enum.
     fn quick_line(&self) -> Option<String> {
-        let EventKind::Message {
-            from,
-            to,
-            bytes,
-            outcome,
-        } = &self.kind
-        else {
-            return None;
-        };
-        let node = self.node.as_ref()?;
-        if ![node, from, to].into_iter().all(|name| is_plain(name)) {
-            return None;
-        }
         let at_us = self.at_us;
+        let node = self.node.as_ref().filter(|node| is_plain(node))?;
+        let (from, to, bytes, outcome) = match &self.kind {
+            EventKind::Message {
+                from,
+                to,
+                bytes,
+                outcome,
+            } if is_plain(from) && is_plain(to) => (from, to, bytes, outcome),
+            EventKind::Received { message } => {
+                return Some(format!(
+                    "{{\"at_us\":{at_us},\"node\":\"{node}\",\"event\":\"received\",\
+                     \"message\":{message}}}"
+                ));
+            }
+            _ => return None,
+        };
         let outcome = match outcome {
             MessageOutcome::Sent => "sent",
             MessageOutcome::Delayed => "delayed",
@@ -254,6 +263,10 @@ mod tests {
                 };
                 assert_eq!(event.line(), serde_json::to_string(&event).unwrap());
                 assert_eq!(event.quick_line().is_some(), name == "server-1");
+                let kind = EventKind::Received { message: 71 };
+                let received = Event { kind, ..event };
+                assert_eq!(received.line(), serde_json::to_string(&received).unwrap());
+                assert_eq!(received.quick_line().is_some(), name == "server-1");
             }
         }
     }

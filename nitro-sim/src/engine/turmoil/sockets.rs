@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use crate::network::Opens;
 use futures_util::future::BoxFuture;
 use nitro::address::Address;
 use nitro::host::{Datagram, Listener, Network, Stream};
@@ -47,11 +48,8 @@ fn unsupported(address: &Address) -> io::Error {
 impl Network for Sockets {
     fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let Address::Tcp { host, port } = to else {
-                return Err(unsupported(to));
-            };
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            let (stream, _) = self.open(to).await?;
+            Ok(stream)
         })
     }
 
@@ -82,6 +80,22 @@ impl Network for Sockets {
         // The links know the names and answer before it comes to this.
         let message = format!("{name}: turmoil would make up an address");
         Box::pin(async move { Err(io::Error::new(io::ErrorKind::NotFound, message)) })
+    }
+}
+
+impl Opens for Sockets {
+    fn open<'a>(
+        &'a self,
+        to: &'a Address,
+    ) -> BoxFuture<'a, io::Result<(Box<dyn Stream>, Address)>> {
+        Box::pin(async move {
+            let Address::Tcp { host, port } = to else {
+                return Err(unsupported(to));
+            };
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            let own = Address::from(stream.local_addr()?);
+            Ok((Box::new(stream) as Box<dyn Stream>, own))
+        })
     }
 }
 

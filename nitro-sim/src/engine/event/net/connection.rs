@@ -89,6 +89,9 @@ pub(super) struct Way {
     /// The other end has been told so; it has heard it.
     pub(super) end_sent: bool,
     pub(super) end_heard: bool,
+    /// The recorded messages of which nothing has been read: where each begins, and its place in
+    /// the trace.
+    pub(super) unheard: VecDeque<(u64, u64)>,
     pub(super) flight: VecDeque<Segment>,
     /// How many of them are lost.
     pub(super) lost: usize,
@@ -178,6 +181,7 @@ impl Way {
             is_shut: false,
             end_sent: false,
             end_heard: false,
+            unheard: VecDeque::new(),
             flight: VecDeque::new(),
             lost: 0,
             last_arrival: Instant::ORIGIN,

@@ -12,7 +12,7 @@ use super::link::Fate;
 use super::names::Place;
 use super::slab::Id;
 use super::state::{Event, Held, State, Status};
-use crate::trace::MessageOutcome;
+use crate::trace::{EventKind, MessageOutcome};
 
 /// How long a datagram waits for a busy link before it is lost, as in a router.
 const QUEUE_MAX: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const HELD_MAX: usize = 1024;
 pub(super) struct Socket {
     pub(super) node: usize,
     pub(super) port: u16,
-    inbox: VecDeque<(Bytes, SocketAddr)>,
+    inbox: VecDeque<Parcel>,
     groups: Vec<IpAddr>,
     waiting: Vec<Waker>,
 }
@@ -41,6 +41,8 @@ pub(super) struct Parcel {
     port: u16,
     from: SocketAddr,
     bytes: Bytes,
+    /// Its place in the trace, where it is recorded.
+    message: Option<u64>,
 }
 
 impl State {
@@ -100,6 +102,7 @@ impl State {
             port,
             from,
             bytes,
+            message: None,
         };
         match self.link(node, to) {
             Some(link) => {
@@ -118,7 +121,7 @@ impl State {
     }
 
     /// Puts a datagram on a link.
-    pub(super) fn post(&mut self, link: usize, parcel: Box<Parcel>) {
+    pub(super) fn post(&mut self, link: usize, mut parcel: Box<Parcel>) {
         let bytes = parcel.bytes.len();
         let pieces = (bytes + 8).div_ceil(self.settings.mtu_bytes.max(HEADER_BYTES * 2) - 20);
         let is_full = self.links.backlog(link, self.now) > QUEUE_MAX;
@@ -141,7 +144,10 @@ impl State {
             Fate::Held if self.held.len() < HELD_MAX => MessageOutcome::Held,
             _ => MessageOutcome::Dropped,
         };
-        self.record_message(link, bytes, outcome);
+        if parcel.message.is_none() {
+            // One that was held is recorded already.
+            parcel.message = self.record_message(link, bytes, outcome);
+        }
         match fate {
             _ if outcome == MessageOutcome::Dropped => {}
             Fate::Arrives(at, _) => {
@@ -169,7 +175,7 @@ impl State {
             return;
         };
         if socket.inbox.len() < self.settings.inbox {
-            socket.inbox.push_back((parcel.bytes, parcel.from));
+            socket.inbox.push_back(parcel);
             self.woken.append(&mut socket.waiting);
         }
     }
@@ -184,10 +190,14 @@ impl State {
         let Some(socket) = self.sockets.get_mut(id) else {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         };
-        if let Some((bytes, from)) = socket.inbox.pop_front() {
-            let length = bytes.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&bytes[..length]);
-            return Poll::Ready(Ok((length, from)));
+        if let Some(parcel) = socket.inbox.pop_front() {
+            let length = parcel.bytes.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&parcel.bytes[..length]);
+            let node = socket.node;
+            if let Some(message) = parcel.message {
+                self.record(node, EventKind::Received { message });
+            }
+            return Poll::Ready(Ok((length, parcel.from)));
         }
         let is_known = |waker: &Waker| waker.will_wake(context.waker());
         if !socket.waiting.iter().any(is_known) {
@@ -257,6 +267,7 @@ impl Parcel {
             port: self.port,
             from: self.from,
             bytes: self.bytes.clone(),
+            message: self.message,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::connection::{Answer, OPENER, Phase, Segment, What};
 use super::link::Fate;
 use super::slab::Id;
 use super::state::{Event, Held, State, Status, renew};
+use crate::trace::EventKind;
 
 /// What a segment meets where it arrives.
 enum Reception {
@@ -43,6 +44,7 @@ impl State {
             into.put_slice(&back[..count - from_front]);
             way.bytes.drain(..count);
             way.read += count as u64;
+            self.record_received(id, side);
             self.open_window(id, 1 - side);
             return Poll::Ready(Ok(()));
         }
@@ -60,6 +62,23 @@ impl State {
         let earlier = renew(&mut end.reader, context.waker());
         self.replace(earlier);
         Poll::Pending
+    }
+
+    /// Records the messages of which an end has now read something.
+    fn record_received(&mut self, id: Id, side: usize) {
+        while let Some(connection) = self.connections.get_mut(id) {
+            let way = &mut connection.ways[1 - side];
+            let (Some(&(start, message)), Some(node)) =
+                (way.unheard.front(), connection.ends[side].node)
+            else {
+                return;
+            };
+            if start >= way.read {
+                return;
+            }
+            way.unheard.pop_front();
+            self.record(node, EventKind::Received { message });
+        }
     }
 
     /// Tells the writer that there is room again, once there is enough to be worth it.

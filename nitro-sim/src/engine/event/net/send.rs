@@ -85,19 +85,23 @@ impl State {
             return;
         };
         let fate = self.fate(link, bytes);
+        let mut sent = None;
         if let Some(link) = link.filter(|_| bytes > 0) {
             let outcome = match fate {
                 Fate::Arrives(_, false) => MessageOutcome::Sent,
                 Fate::Arrives(_, true) | Fate::Lost => MessageOutcome::Delayed,
                 Fate::Blocked | Fate::Held => MessageOutcome::Held,
             };
-            self.record_message(link, bytes, outcome);
+            sent = self.record_message(link, bytes, outcome);
         }
         let now = self.now;
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let way = &mut connection.ways[side];
+        if let Some(message) = sent {
+            way.unheard.push_back((way.sent - bytes as u64, message));
+        }
         let arrives = match fate {
             Fate::Arrives(at, _) => {
                 way.last_arrival = way.last_arrival.max(at);

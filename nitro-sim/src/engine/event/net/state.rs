@@ -147,10 +147,10 @@ impl Node {
 
 impl State {
     /// Records what happened on a node now.
-    pub(super) fn record(&self, node: usize, kind: EventKind) {
+    pub(super) fn record(&self, node: usize, kind: EventKind) -> Option<u64> {
         let at_us = self.now.as_nanos() / 1000;
         let name = &self.nodes[node].name;
-        self.recorder.record(at_us, Some(name), kind);
+        self.recorder.record(at_us, Some(name), kind)
     }
 
     pub(super) fn name(&self, node: usize) -> String {
@@ -180,9 +180,15 @@ impl State {
         (from != to).then(|| self.links.between(from, to))
     }
 
-    pub(super) fn record_message(&self, link: usize, bytes: usize, outcome: MessageOutcome) {
+    /// Records a message that is sent: its place in the trace, where it is recorded.
+    pub(super) fn record_message(
+        &self,
+        link: usize,
+        bytes: usize,
+        outcome: MessageOutcome,
+    ) -> Option<u64> {
         if !self.settings.records_messages {
-            return;
+            return None;
         }
         let (from, to) = self.links.ends(link);
         let kind = EventKind::Message {
@@ -191,7 +197,7 @@ impl State {
             bytes: bytes as u64,
             outcome,
         };
-        self.record(from, kind);
+        self.record(from, kind)
     }
 
     /// Counts something for the fault that cut a node's power, if one did.

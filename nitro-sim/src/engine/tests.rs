@@ -1,0 +1,132 @@
+//! What every engine records alike: a message is sent, then read, once and by its receiver.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use nitro::time::Instant;
+
+use super::{NAMES, Outcome, by_name};
+use crate::builtin::echo;
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::system::{Node, System, Systems};
+use crate::trace::{EventKind, MessageOutcome, Trace};
+
+const ECHO: &str = r#"
+name = "pairs"
+system = "echo"
+duration_s = 4
+[nodes]
+server = 2
+client = 2
+[network]
+latency_ms = [1, 5]
+loss = 0.01
+[[workload]]
+role = "client"
+operation = "echo"
+every_ms = [5, 20]
+timeout_ms = 300
+keys = 2
+[[fault]]
+kind = "partition"
+groups = [["server-1"], ["client"]]
+at_s = [0.5, 1]
+for_s = 0.5
+[[fault]]
+kind = "crash"
+nodes = "any server"
+at_s = 2
+restart_after_s = 0.5
+"#;
+
+const DATAGRAMS: &str = r#"
+name = "pairs"
+system = "test"
+duration_s = 4
+[nodes]
+server = 2
+client = 1
+[network]
+latency_ms = 2
+[[fault]]
+kind = "hold"
+between = [["server-1"], ["client"]]
+at_s = 1
+for_s = 1
+[[fault]]
+kind = "partition"
+groups = [["server-2"], ["client"]]
+at_s = 1
+for_s = 1
+"#;
+
+fn runs(text: &str, system: &System) -> Vec<(&'static str, Outcome)> {
+    let systems = Systems::new([system.clone()]);
+    let scenario = Scenario::parse("test.toml", text, &systems.catalogue()).unwrap();
+    let plan = Plan::new(&scenario, 7).unwrap();
+    let run = |name| (name, by_name(name).unwrap().run(&plan, system));
+    NAMES.into_iter().map(run).collect()
+}
+
+/// How many messages there were and how many were read, of a trace that pairs them as it must.
+fn pairs(engine: &str, trace: &Trace) -> (usize, usize) {
+    let events = trace.events();
+    let mut read = BTreeSet::new();
+    for (place, event) in events.iter().enumerate() {
+        let EventKind::Received { message } = event.kind else {
+            continue;
+        };
+        assert!(read.insert(message), "{engine}: {message} is read twice");
+        let sent = &events[message as usize];
+        let EventKind::Message { to, outcome, .. } = &sent.kind else {
+            panic!("{engine}: {message} is no message");
+        };
+        assert!((message as usize) < place && sent.at_us <= event.at_us);
+        assert_eq!(event.node.as_deref(), Some(to.as_str()), "{engine}");
+        assert_ne!(*outcome, MessageOutcome::Dropped, "{engine}");
+    }
+    let is_message = |event: &&crate::trace::Event| matches!(event.kind, EventKind::Message { .. });
+    (events.iter().filter(is_message).count(), read.len())
+}
+
+#[test]
+fn what_is_read_from_a_stream_was_sent_to_its_reader() {
+    for (engine, outcome) in runs(ECHO, &echo::system()) {
+        let (sent, read) = pairs(engine, &outcome.trace);
+        // Some is on its way to a node when that crashes.
+        assert!(sent > 200 && read < sent, "{engine}: {read} of {sent}");
+        assert!(read * 10 > sent * 9, "{engine}: {read} of {sent}");
+    }
+}
+
+#[test]
+fn what_is_read_from_a_socket_for_datagrams_was_sent_to_its_reader() {
+    const PORT: u16 = 5353;
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+    let system = System::new("test")
+        .role("server", move |node: Node| async move {
+            let socket = node.host().network.datagram(any).await?;
+            loop {
+                socket.receive(&mut [0; 64]).await?;
+            }
+        })
+        .role("client", move |node: Node| async move {
+            let host = node.host();
+            let socket = host.network.datagram(any).await?;
+            for number in 0..30 {
+                let at = Duration::from_millis(50 + 100 * number);
+                host.clock.sleep_until(Instant::ORIGIN + at).await;
+                for server in node.peers("server") {
+                    let server = host.network.lookup(server).await?[0];
+                    socket.send(b"ping", SocketAddr::new(server, PORT)).await?;
+                }
+            }
+            std::future::pending().await
+        });
+    for (engine, outcome) in runs(DATAGRAMS, &system) {
+        // The ten of the partition are gone; those of the hold come late.
+        assert_eq!(pairs(engine, &outcome.trace), (60, 50), "{engine}");
+    }
+}
