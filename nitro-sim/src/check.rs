@@ -17,6 +17,8 @@ mod vacuity;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Ended;
 use crate::plan::Plan;
 use crate::system::System;
@@ -29,7 +31,7 @@ pub use signature::Signature;
 const REASONS_MAX: usize = 3;
 
 /// The judgement of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// All checks held, and each had something to hold of.
     Pass,
@@ -40,7 +42,7 @@ pub enum Verdict {
 }
 
 /// Why a run failed or proves nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// The check or invariant, by name.
     pub check: String,

@@ -1,6 +1,13 @@
 //! What makes a trace of a plan. An engine that cannot do what a plan asks refuses before the
 //! run, by name.
 
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+)))]
+mod elsewhere;
 mod ended;
 #[cfg(all(
     target_os = "linux",
@@ -19,10 +26,23 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::scenario::Network;
-use crate::system::{System, Systems};
-use crate::trace::{Difference, Trace};
-
+use crate::system::{Source, System, Systems};
 pub use crate::trace::Ended;
+use crate::trace::{Difference, Trace};
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+)))]
+pub use elsewhere::Worker;
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+))]
+pub use event::Worker;
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
@@ -51,11 +71,29 @@ pub trait Engine {
     /// Runs a plan whose network and every fault it supports.
     fn run(&self, plan: &Plan, system: &System) -> Outcome;
 
+    /// Runs a plan, and answers with what `tell` says of it: in the run's own process where it has
+    /// one, so that nothing else has to leave it.
+    ///
+    /// # Errors
+    ///
+    /// How a run ended whose process said nothing.
+    fn tell(&self, plan: &Plan, system: &System, tell: Tell) -> Result<Vec<u8>, Ended> {
+        Ok(tell(plan, system, &self.run(plan, system)))
+    }
+
     /// Runs a plan again: where the run parts from the first; none when it does not.
     fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
         first.first_difference(&self.run(plan, system).trace)
     }
 }
+
+/// What is said of a run, where it has run. It is a function and no closure, so that another
+/// process can call it too.
+pub type Tell = fn(&Plan, &System, &Outcome) -> Vec<u8>;
+
+/// What another process of this program does: a function, which is given the systems' source and
+/// the question, and makes the answer.
+pub type Job = fn(Source, &[u8]) -> Vec<u8>;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -66,6 +104,19 @@ pub struct Outcome {
     pub ended: Ended,
     /// How long it took of this machine's time. For the eyes only: it is in no trace.
     pub wall: Duration,
+}
+
+impl Outcome {
+    /// What came of a run, before anybody knows how long it took.
+    pub fn of(ended: Ended, trace: Trace) -> Self {
+        let wall = Duration::ZERO;
+        Self { trace, ended, wall }
+    }
+
+    /// What came of a run that left no trace.
+    pub fn without_trace(plan: &Plan, engine: &str, ended: Ended) -> Self {
+        Self::of(ended, Trace::new(plan.digest(), engine))
+    }
 }
 
 /// What an engine cannot do of a plan.

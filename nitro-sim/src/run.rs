@@ -1,4 +1,8 @@
-//! A plan, run and judged.
+//! A plan, run and judged: with its whole trace ([`run`]), or where it ran and in short
+//! ([`summarize`]), many at a time ([`Pool`]).
+
+mod pool;
+mod summary;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,6 +12,9 @@ use crate::engine::{Ended, Engine, Outcome, Refusal, accepts};
 use crate::plan::Plan;
 use crate::system::{System, Systems};
 use crate::trace::Origin;
+
+pub use pool::{Heard, Pool};
+pub use summary::{Summary, Twice, summarize};
 
 /// A run and its judgement.
 #[derive(Debug)]
@@ -120,3 +127,6 @@ pub fn run(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run, R
         verdict,
     })
 }
+
+#[cfg(test)]
+mod tests;

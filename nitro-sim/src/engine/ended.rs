@@ -54,6 +54,11 @@ impl fmt::Display for Ended {
                  awaiting",
                 seconds(at_us)
             ),
+            Ended::Died { at_us, node, how } if node.is_empty() => write!(
+                f,
+                "the run's process ended by {how}, in no node's turn, at {:.3} s",
+                seconds(at_us)
+            ),
             Ended::Died { at_us, node, how } => write!(
                 f,
                 "the run's process ended by {how} in a turn of {node} at {:.3} s",

@@ -26,7 +26,7 @@ mod worker;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,7 @@ use nitro::host::tasks::panic_message;
 use nitro::host::tokio::MachineClock;
 use nitro::time::Instant;
 
-use super::{Ended, Engine, Outcome, WALL_MAX};
+use super::{Ended, Engine, Outcome, Tell, WALL_MAX};
 use crate::draw::Draw;
 use crate::fault::Fault;
 use crate::plan::Plan;
@@ -80,25 +80,28 @@ impl Engine for Event {
 
     fn run(&self, plan: &Plan, system: &System) -> Outcome {
         let wall = MachineClock::new();
-        let empty = Trace::new(plan.digest(), self.name());
-        let started = empty.clone();
-        let finished = process::in_child(self.limits(), |page, out: File| {
-            let (ended, trace) = live(plan, system, started, page, out.try_clone());
-            // Nobody is left to hear of an error: the reader has gone.
-            let _ = outcome::write(out, &ended, Duration::ZERO, &trace);
+        let told = self.tell(plan, system, outcome::whole);
+        let read = told.and_then(|told| {
+            outcome::read(&told).ok_or_else(|| Ended::Panicked {
+                at_us: 0,
+                message: "the run's process did not say all of it".to_owned(),
+            })
         });
         let wall = wall.now().since(Instant::ORIGIN);
-        match finished {
-            Ok(finished) => outcome::of(&finished, plan, empty, wall),
-            Err(error) => Outcome {
-                trace: empty,
-                ended: Ended::Panicked {
-                    at_us: 0,
-                    message: format!("the run has no process of its own: {error}"),
-                },
-                wall,
-            },
-        }
+        let outcome = read.unwrap_or_else(|ended| Outcome::without_trace(plan, self.name(), ended));
+        Outcome { wall, ..outcome }
+    }
+
+    /// What is told is written by the run's process, which knows all of it: only that comes back.
+    fn tell(&self, plan: &Plan, system: &System, tell: Tell) -> Result<Vec<u8>, Ended> {
+        let started = Trace::new(plan.digest(), self.name());
+        let finished = process::in_child(self.limits(), |page, mut out: File| {
+            let outcome = live(plan, system, started, page, tell, out.try_clone());
+            page.end();
+            // Nobody is left to hear of an error: the reader has gone.
+            let _ = out.write_all(&tell(plan, system, &outcome));
+        });
+        outcome::told(finished, plan)
     }
 
     /// The first trace is compared in the run's process, which has a copy: only what differs
@@ -108,9 +111,9 @@ impl Engine for Event {
         let started = Trace::new(header.plan.clone(), header.engine.clone());
         let finished = process::in_child(self.limits(), |page, out: File| {
             // An escape ends the process with a trace in place of a difference, which is one.
-            let (_, trace) = live(plan, system, started, page, out.try_clone());
+            let again = live(plan, system, started, page, outcome::whole, out.try_clone());
             // Nobody is left to hear of an error: the reader has gone.
-            let _ = serde_json::to_writer(out, &first.first_difference(&trace));
+            let _ = serde_json::to_writer(out, &first.first_difference(&again.trace));
         });
         let said = finished
             .ok()
@@ -135,6 +138,20 @@ impl Event {
     }
 }
 
+/// Runs a plan of another engine in a process of its own, which answers with what `tell` says.
+pub(super) fn told_apart(
+    engine: &(dyn Engine + Sync),
+    plan: &Plan,
+    system: &System,
+    tell: Tell,
+) -> Result<Vec<u8>, Ended> {
+    let finished = process::in_child(Event::default().limits(), |_, mut out: File| {
+        // Nobody is left to hear of an error: the reader has gone.
+        let _ = out.write_all(&tell(plan, system, &engine.run(plan, system)));
+    });
+    outcome::told(finished, plan)
+}
+
 type OnEscape = Box<dyn FnOnce(Escape)>;
 
 thread_local! {
@@ -142,30 +159,34 @@ thread_local! {
     static ON_ESCAPE: RefCell<Option<OnEscape>> = const { RefCell::new(None) };
 }
 
-/// Runs a plan on this thread, which is nobody else's. After an escape, what comes of it is
+/// Runs a plan on this thread, which is nobody else's. After an escape, what is told of it is
 /// written to `out`, and the process ends.
 fn live(
     plan: &Plan,
     system: &System,
     trace: Trace,
     page: &'static Page,
+    tell: Tell,
     out: io::Result<File>,
-) -> (Ended, Trace) {
+) -> Outcome {
     process::raise_open_files();
     let time_us = Arc::new(AtomicU64::new(0));
     let recorder = Recorder::new(trace).with_time(Arc::clone(&time_us));
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
-    if let Ok(out) = out {
+    if let Ok(mut out) = out {
         let (recorder, names, time_us) = (recorder.clone(), names.clone(), Arc::clone(&time_us));
+        let (plan, system) = (plan.clone(), system.clone());
         let on_escape = Box::new(move |escape: Escape| {
             let at_us = time_us.load(Ordering::Relaxed);
             let node = watch::node().map_or_else(String::new, |node| names[node].to_string());
             let trace = recorder.finish(at_us, ids.iter().map(String::as_str));
             let what = escape.to_string();
             let ended = Ended::Escaped { at_us, node, what };
+            let outcome = Outcome::of(ended, trace);
+            page.end();
             // Nobody is left to hear of an error: the reader has gone.
-            let _ = outcome::write(out, &ended, Duration::ZERO, &trace);
+            let _ = out.write_all(&tell(&plan, &system, &outcome));
         });
         ON_ESCAPE.set(Some(on_escape));
     }
@@ -176,7 +197,7 @@ fn live(
         catch_unwind(AssertUnwindSafe(|| {
             let mut cluster = Cluster::new(plan, system, recorder.clone(), time_us.clone(), page);
             let ended = cluster.run();
-            (ended, cluster.finish())
+            Outcome::of(ended, cluster.finish())
         }))
     });
     shim::end();
@@ -185,7 +206,7 @@ fn live(
         let message = panic_message(&*panic);
         let ids = plan.fault_ids();
         let trace = recorder.finish(at_us, ids.into_iter());
-        (Ended::Panicked { at_us, message }, trace)
+        Outcome::of(Ended::Panicked { at_us, message }, trace)
     })
 }
 

@@ -85,6 +85,17 @@ impl Engine for Turmoil {
         let wall = wall.now().since(Instant::ORIGIN);
         Outcome { trace, ended, wall }
     }
+
+    /// The run has a process of its own where there are such: there, whatever it does is a result.
+    #[cfg(all(
+        target_os = "linux",
+        target_env = "gnu",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(madsim)
+    ))]
+    fn tell(&self, plan: &Plan, system: &System, tell: super::Tell) -> Result<Vec<u8>, Ended> {
+        super::event::told_apart(self, plan, system, tell)
+    }
 }
 
 fn drive(cluster: &mut Cluster<'_>, recorder: &Recorder, wall: &MachineClock) -> Ended {

@@ -60,7 +60,7 @@ pub enum Ended {
     Died {
         /// The virtual time reached, in microseconds.
         at_us: u64,
-        /// The node whose turn it was.
+        /// The node whose turn it was; empty where it was none's.
         node: String,
         /// By which signal or exit code.
         how: String,

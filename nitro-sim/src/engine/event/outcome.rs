@@ -1,42 +1,26 @@
 //! What comes of a run, as bytes from its process to the one that asked for it.
 
-use std::io::{BufRead, BufWriter, Write};
-use std::time::Duration;
+use std::io::{self, BufRead, Write};
 
 use super::process::{End, Finished};
 use crate::engine::{Ended, Outcome};
 use crate::plan::Plan;
+use crate::system::System;
 use crate::trace::Trace;
 
-/// Writes how a run ended and how long it took, then its trace.
-pub(super) fn write(
-    out: impl Write,
-    ended: &Ended,
-    wall: Duration,
-    trace: &Trace,
-) -> std::io::Result<()> {
-    let mut out = BufWriter::new(out);
-    serde_json::to_writer(&mut out, &(ended, wall))?;
-    writeln!(out)?;
-    trace.write(&mut out)?;
-    out.flush()
+/// All of it: how the run ended and how long it took, then its trace.
+pub(super) fn whole(_: &Plan, _: &System, outcome: &Outcome) -> Vec<u8> {
+    let mut out = Vec::new();
+    let written = (|| -> io::Result<()> {
+        serde_json::to_writer(&mut out, &(&outcome.ended, outcome.wall))?;
+        writeln!(out)?;
+        outcome.trace.write(&mut out)
+    })();
+    written.expect("a list of bytes takes what is written to it");
+    out
 }
 
-/// What came of a process, with the trace if it got so far.
-pub(super) fn of(finished: &Finished, plan: &Plan, empty: Trace, wall: Duration) -> Outcome {
-    let read = match finished.end {
-        End::Exited(0) => read(&finished.bytes),
-        _ => None,
-    };
-    let of_death = || Outcome {
-        trace: empty,
-        ended: of_death(finished, plan),
-        wall,
-    };
-    read.map_or_else(of_death, |read| Outcome { wall, ..read })
-}
-
-/// Reads what [`write`] wrote.
+/// Reads what [`whole`] wrote.
 pub(super) fn read(mut bytes: &[u8]) -> Option<Outcome> {
     let mut line = String::new();
     bytes.read_line(&mut line).ok()?;
@@ -45,10 +29,22 @@ pub(super) fn read(mut bytes: &[u8]) -> Option<Outcome> {
     Some(Outcome { trace, ended, wall })
 }
 
+/// What a run's process told, or how it ended if it did not come to that.
+pub(super) fn told(finished: io::Result<Finished>, plan: &Plan) -> Result<Vec<u8>, Ended> {
+    match finished {
+        Ok(finished) if finished.end == End::Exited(0) => Ok(finished.bytes),
+        Ok(finished) => Err(of_death(&finished, plan)),
+        Err(error) => {
+            let message = format!("the run has no process of its own: {error}");
+            Err(Ended::Panicked { at_us: 0, message })
+        }
+    }
+}
+
 fn of_death(finished: &Finished, plan: &Plan) -> Ended {
     let place = finished.place;
     let at_us = place.at_us;
-    let node = plan.nodes.get(place.node);
+    let node = place.node.and_then(|node| plan.nodes.get(node));
     let node = node.map_or_else(String::new, |node| node.name.clone());
     match finished.end {
         End::TooSlow => Ended::TooSlow { at_us },

@@ -33,7 +33,7 @@ const LOOK_MS: libc::c_int = 200;
 pub(super) struct Limits {
     /// In all.
     pub(super) wall_max: Duration,
-    /// For one turn of a node.
+    /// For one turn of a node, where the run says whose turn it is.
     pub(super) turn_max: Duration,
 }
 
@@ -185,9 +185,9 @@ impl Child {
                     break;
                 }
             } else if killed.is_none() {
-                let (now, turns) = (clock.now(), self.page.place().turns);
-                if turns != last.0 {
-                    last = (turns, now);
+                let (now, place) = (clock.now(), self.page.place());
+                if place.turns != last.0 || place.node.is_none() {
+                    last = (place.turns, now);
                 }
                 killed = match () {
                     () if now.since(Instant::ORIGIN) > limits.wall_max => Some(End::TooSlow),

@@ -22,7 +22,7 @@ pub(super) fn leave() {
 pub(super) struct Page {
     /// How many turns nodes have taken.
     turns: AtomicU64,
-    /// The node that took the last, by its number.
+    /// The node whose turn it is, by its number from 1 on; 0 while it is nobody's.
     node: AtomicU64,
     /// When, in virtual microseconds.
     at_us: AtomicU64,
@@ -33,8 +33,8 @@ pub(super) struct Page {
 pub(super) struct Place {
     /// How many turns nodes have taken.
     pub(super) turns: u64,
-    /// The node that took the last, by its number.
-    pub(super) node: usize,
+    /// The node whose turn it is, by its number; none while it is nobody's.
+    pub(super) node: Option<usize>,
     /// When, in virtual microseconds.
     pub(super) at_us: u64,
 }
@@ -43,17 +43,26 @@ impl Page {
     /// A node's turn begins.
     pub(super) fn enter(&self, node: usize, at_us: u64) {
         NODE.set(Some(node));
-        self.node.store(node as u64, Ordering::Relaxed);
+        self.node.store(node as u64 + 1, Ordering::Relaxed);
         self.at_us.store(at_us, Ordering::Relaxed);
         let turns = self.turns.load(Ordering::Relaxed) + 1;
         self.turns.store(turns, Ordering::Relaxed);
+    }
+
+    /// The run is over: what comes now is its judgement.
+    pub(super) fn end(&self) {
+        self.node.store(0, Ordering::Relaxed);
     }
 
     /// Where the run is.
     pub(super) fn place(&self) -> Place {
         Place {
             turns: self.turns.load(Ordering::Relaxed),
-            node: self.node.load(Ordering::Relaxed) as usize,
+            node: self
+                .node
+                .load(Ordering::Relaxed)
+                .checked_sub(1)
+                .map(|node| node as usize),
             at_us: self.at_us.load(Ordering::Relaxed),
         }
     }

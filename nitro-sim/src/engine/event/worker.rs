@@ -3,8 +3,8 @@
 //! A fork inherits what its process has done: the counters of tokio and of std's thread numbers,
 //! the statics of every crate. Under the command line that is nothing, and always the same. A test
 //! binary has run other tests, on other threads, and a seed would give other numbers there. So a
-//! test starts its own program again, and before its `main` comes to run, this takes over: it is
-//! told by a socket which function makes the systems and which plans to run, and forks for each.
+//! program starts itself again, and before its `main` comes to run, this takes over: it is told by
+//! a socket which function makes the systems, and what to do with them, and forks for each run.
 
 #![expect(
     unsafe_code,
@@ -17,19 +17,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Event, outcome, process};
-use crate::engine::{Ended, Engine, Outcome};
+use crate::engine::{Ended, Engine, Job, Outcome, WALL_MAX};
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::system::{Source, System, Systems};
-use crate::trace::Trace;
 
 /// Set in the environment of a program that is started to be a worker.
 const ROLE: &str = "NITRO_SIM_WORKER";
 
 /// What is asked of a worker, and what it answers, at most: far more than a run may record.
 const MESSAGE_BYTES_MAX: u64 = 1 << 32;
+
+/// How long a worker may take to answer: two runs and their judgement, each of which it ends by
+/// itself when its time is up.
+const ANSWER_WALL_MAX: Duration = Duration::from_secs(2 * WALL_MAX.as_secs() + 60);
 
 #[used]
 // SAFETY: the functions of this section are called once, before main, after the C library is
@@ -45,12 +49,12 @@ extern "C" fn before_main() {
     }
 }
 
-/// The event engine in a process that has done nothing before.
+/// A process that has done nothing before, and the event engine in it.
 #[derive(Debug)]
 pub struct Worker {
     source: Source,
     stream: Mutex<UnixStream>,
-    process: Child,
+    process: Mutex<Child>,
 }
 
 impl Drop for Worker {
@@ -62,7 +66,11 @@ impl Drop for Worker {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         let _ = stream.shutdown(Shutdown::Both);
-        let _ = self.process.wait();
+        let process = self
+            .process
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let _ = process.wait();
     }
 }
 
@@ -76,28 +84,52 @@ impl Worker {
         Self::start_as(source, Command::new("/proc/self/exe"))
     }
 
+    /// The same, but what its runs say to standard error, as panics do, is said to nobody: of many
+    /// runs nobody could tell which says it, and each tells it again when it is run alone.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot be started.
+    pub fn start_quietly(source: Source) -> io::Result<Self> {
+        let mut command = Command::new("/proc/self/exe");
+        // Looking up the names of a backtrace takes longer than most runs.
+        command.stderr(Stdio::null()).env("RUST_BACKTRACE", "0");
+        Self::start_as(source, command)
+    }
+
     /// Starts this program by a command that stands in surroundings of its own.
     pub(super) fn start_as(source: Source, mut command: Command) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
+        ours.set_read_timeout(Some(ANSWER_WALL_MAX))?;
         command.env(ROLE, "1").stdout(Stdio::null());
         let process = command.stdin(OwnedFd::from(theirs)).spawn()?;
         Ok(Self {
             source,
-            process,
+            process: Mutex::new(process),
             stream: Mutex::new(ours),
         })
     }
 
-    fn ask(&self, plan: &Plan) -> io::Result<Outcome> {
-        let mut stream = self
-            .stream
-            .lock()
-            .expect("no panic while a worker is asked");
-        let place = (self.source as usize).wrapping_sub(before_main as *const () as usize);
-        stream.write_all(&(place as u64).to_le_bytes())?;
-        send(&mut stream, plan.to_text().as_bytes())?;
-        let answer = receive(&mut stream)?;
-        outcome::read(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    /// Has a job done, one at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the process has ended, or does not answer in time: it is then of no more use.
+    pub fn ask(&self, job: Job, question: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in [job as usize, self.source as usize] {
+            let distance = place.wrapping_sub(before_main as *const () as usize);
+            stream.write_all(&(distance as u64).to_le_bytes())?;
+        }
+        send(&mut stream, question)?;
+        receive(&mut stream)
+    }
+
+    /// Ends the process now, whatever it does, and the run that it waits for with it.
+    pub fn kill(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has ended already is none the worse.
+        let _ = process.kill();
     }
 }
 
@@ -111,39 +143,47 @@ impl Engine for Worker {
     }
 
     fn run(&self, plan: &Plan, _system: &System) -> Outcome {
-        self.ask(plan).unwrap_or_else(|error| Outcome {
-            trace: Trace::new(plan.digest(), self.name()),
-            ended: Ended::Panicked {
-                at_us: 0,
-                message: format!("the process for runs does not answer: {error}"),
-            },
-            wall: std::time::Duration::ZERO,
+        let answer = self.ask(run, plan.to_text().as_bytes());
+        let outcome = answer.and_then(|answer| {
+            outcome::read(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        });
+        outcome.unwrap_or_else(|error| {
+            let message = format!("the process for runs does not answer: {error}");
+            Outcome::without_trace(plan, self.name(), Ended::Panicked { at_us: 0, message })
         })
     }
+}
+
+/// The job of running a plan, all of which comes back.
+fn run(source: Source, plan: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(plan).expect("a plan is text");
+    let plan = Plan::from_text(text).expect("a plan comes as it was sent");
+    let systems = Systems::new(source());
+    let system = systems.get(&plan.system).expect("its system is known");
+    let outcome = Event::default().run(&plan, system);
+    outcome::whole(&plan, system, &outcome)
 }
 
 fn serve() -> io::Result<()> {
     let mut stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     process::close_input();
     loop {
-        let mut place = [0; 8];
-        if stream.read_exact(&mut place).is_err() {
+        let mut distances = [[0; 8]; 2];
+        if stream.read_exact(distances.as_flattened_mut()).is_err() {
             return Ok(());
         }
-        let place =
-            (before_main as *const () as usize).wrapping_add(u64::from_le_bytes(place) as usize);
+        let [job, source] = distances.map(|distance| {
+            let distance = u64::from_le_bytes(distance) as usize;
+            (before_main as *const () as usize).wrapping_add(distance)
+        });
         // SAFETY: whoever started this process is the same program, in which functions lie at
-        // the same distance from one another, and its source has this type.
-        let source: Source = unsafe { std::mem::transmute::<usize, Source>(place) };
-        let text = String::from_utf8(receive(&mut stream)?);
-        let plan = text.ok().and_then(|text| Plan::from_text(&text).ok());
-        let plan = plan.ok_or(io::ErrorKind::InvalidData)?;
-        let systems = Systems::new(source());
-        let system = systems.get(&plan.system).ok_or(io::ErrorKind::NotFound)?;
-        let ran = Event::default().run(&plan, system);
-        let mut answer = Vec::new();
-        outcome::write(&mut answer, &ran.ended, ran.wall, &ran.trace)?;
-        send(&mut stream, &answer)?;
+        // the same distance from one another, and its job and source have these types.
+        let (job, source) = unsafe {
+            let job = std::mem::transmute::<usize, Job>(job);
+            (job, std::mem::transmute::<usize, Source>(source))
+        };
+        let question = receive(&mut stream)?;
+        send(&mut stream, &job(source, &question))?;
     }
 }
 
