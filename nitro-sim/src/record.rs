@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::trace::{Event, EventKind, OperationOutcome, Trace};
+use crate::trace::{EventKind, OperationOutcome, Trace};
 
 /// The most events a run may record, so that a loop without delay ends with a verdict and not
 /// with the end of memory.
@@ -65,7 +65,7 @@ impl Recorder {
         let at_us = time.unwrap_or(at_us);
         let mut state = self.lock();
         let place = state.record(at_us, node, kind);
-        if state.trace.events().len() >= EVENTS_MAX {
+        if state.trace.count() >= EVENTS_MAX {
             self.is_full.store(true, Ordering::Relaxed);
         }
         place
@@ -152,7 +152,7 @@ fn outcome(operation: u64, outcome: OperationOutcome) -> EventKind {
 
 impl State {
     fn record(&mut self, at_us: u64, node: Option<&str>, kind: EventKind) -> Option<u64> {
-        let place = self.trace.events().len();
+        let place = self.trace.count();
         if node.is_some_and(|node| self.silent.contains(node)) || place >= EVENTS_MAX {
             return None;
         }
@@ -166,8 +166,7 @@ impl State {
             }
             _ => {}
         }
-        let node = node.map(str::to_owned);
-        self.trace.push(Event { at_us, node, kind });
+        self.trace.record(at_us, node, &kind);
         Some(place as u64)
     }
 }

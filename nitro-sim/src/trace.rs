@@ -1,15 +1,20 @@
 //! What happened in a run: every event with its virtual time and node, and a digest of them all.
 //!
 //! A trace holds no wall-clock time, no pointer and no hash order, so two runs of a plan give
-//! equal bytes. An event's one encoding is its JSON line; the digest is over those lines.
+//! equal bytes. It keeps events as those bytes, which the digest is over, and makes events of them
+//! for whoever asks; a trace file has them as JSON lines.
 
 mod difference;
+mod encoding;
 mod ended;
 mod event;
 mod file;
 
+use std::io::{self, BufRead, Write};
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
 pub use difference::Difference;
 pub use ended::Ended;
@@ -42,35 +47,47 @@ pub struct Origin {
     pub ended: Ended,
 }
 
-/// The events of a run, with a rolling digest.
+/// The events of a run.
 #[derive(Clone)]
 pub struct Trace {
     header: Header,
-    events: Vec<Event>,
-    hasher: Xxh3,
+    /// The events, one after the other.
+    bytes: Vec<u8>,
+    count: usize,
+    /// The same, once somebody has asked for them.
+    events: OnceLock<Vec<Event>>,
 }
 
 impl Trace {
     /// A trace without events.
     pub fn new(plan_digest: impl Into<String>, engine: impl Into<String>) -> Self {
-        let header = Header {
+        Self::of(Header {
             format: FORMAT,
             plan: plan_digest.into(),
             engine: engine.into(),
             origin: None,
-        };
+        })
+    }
+
+    fn of(header: Header) -> Self {
         Self {
             header,
-            events: Vec::new(),
-            hasher: Xxh3::new(),
+            bytes: Vec::new(),
+            count: 0,
+            events: OnceLock::new(),
         }
     }
 
-    /// Adds an event, and takes it into the digest.
+    /// Adds an event.
     pub fn push(&mut self, event: Event) {
-        self.hasher.update(event.line().as_bytes());
-        self.hasher.update(b"\n");
-        self.events.push(event);
+        self.record(event.at_us, event.node.as_deref(), &event.kind);
+    }
+
+    /// Adds what happened at a time, in virtual microseconds, on a node.
+    pub fn record(&mut self, at_us: u64, node: Option<&str>, kind: &EventKind) {
+        encoding::encode(&mut self.bytes, at_us, node, kind);
+        self.count += 1;
+        self.events.take();
     }
 
     /// What it is a trace of.
@@ -78,19 +95,60 @@ impl Trace {
         &self.header
     }
 
+    /// How many events there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// The events in the order they happened.
     pub fn events(&self) -> &[Event] {
-        &self.events
+        self.events.get_or_init(|| {
+            let (mut left, mut names) = (&*self.bytes, encoding::Names::new());
+            let mut events = Vec::with_capacity(self.count);
+            while !left.is_empty() {
+                let event = encoding::decode(&mut left, &mut names);
+                events.push(event.expect("these are the bytes of events"));
+            }
+            events
+        })
     }
 
     /// The digest of all events: 32 hexadecimal digits.
     pub fn digest(&self) -> String {
-        format!("{:032x}", self.hasher.digest128())
+        format!("{:032x}", xxh3_128(&self.bytes))
+    }
+
+    /// Writes it for another process of this program, which is much quicker than as a file.
+    ///
+    /// # Errors
+    ///
+    /// What the writer says.
+    pub(crate) fn send(&self, out: &mut dyn Write) -> io::Result<()> {
+        let head = (&self.header, self.count, self.bytes.len());
+        serde_json::to_writer(&mut *out, &head)?;
+        writeln!(out)?;
+        out.write_all(&self.bytes)
+    }
+
+    /// Reads what [`Trace::send`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// When it is cut short.
+    pub(crate) fn receive(input: &mut dyn BufRead) -> io::Result<Self> {
+        let mut head = String::new();
+        input.read_line(&mut head)?;
+        let (header, count, length): (Header, usize, usize) = serde_json::from_str(&head)?;
+        let mut trace = Self::of(header);
+        trace.bytes.resize(length, 0);
+        input.read_exact(&mut trace.bytes)?;
+        trace.count = count;
+        Ok(trace)
     }
 
     /// The operations, each with its call and its outcomes.
     pub fn outcomes(&self) -> impl Iterator<Item = (&Event, u64, &OperationOutcome)> {
-        self.events.iter().filter_map(|event| match &event.kind {
+        self.events().iter().filter_map(|event| match &event.kind {
             EventKind::Outcome { operation, outcome } => Some((event, *operation, outcome)),
             _ => None,
         })
@@ -101,7 +159,7 @@ impl Trace {
         &'a self,
         name: &'a str,
     ) -> impl Iterator<Item = (&'a Event, &'a serde_json::Value)> {
-        self.events
+        self.events()
             .iter()
             .filter_map(move |event| match &event.kind {
                 EventKind::Note { name: found, value } if found == name => Some((event, value)),
@@ -111,7 +169,7 @@ impl Trace {
 
     /// How much each fault touched, in the order the faults stand in the plan.
     pub fn touches(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.events.iter().filter_map(|event| match &event.kind {
+        self.events().iter().filter_map(|event| match &event.kind {
             EventKind::Touched { fault, count } => Some((fault.as_str(), *count)),
             _ => None,
         })
@@ -122,7 +180,7 @@ impl std::fmt::Debug for Trace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trace")
             .field("header", &self.header)
-            .field("events", &self.events.len())
+            .field("events", &self.count)
             .field("digest", &self.digest())
             .finish()
     }

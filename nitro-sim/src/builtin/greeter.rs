@@ -141,7 +141,7 @@ fn slow_is_shunned(trace: &Trace) -> Vec<String> {
     let (mut all, mut at_slow) = (0.0, 0.0);
     for (_, _, reply) in learned {
         all += 1.0;
-        at_slow += f64::from(u8::from(reply["from"] == slow.as_str()));
+        at_slow += f64::from(u8::from(reply["from"] == *slow));
     }
     let share = at_slow / f64::max(all, 1.0) * servers;
     if share <= SLOW_SHARE_MAX {

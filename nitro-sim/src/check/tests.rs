@@ -64,7 +64,7 @@ fn plan() -> Plan {
 fn event(at_ms: u64, kind: EventKind) -> Event {
     Event {
         at_us: at_ms * 1000,
-        node: Some("client-1".to_owned()),
+        node: Some("client-1".into()),
         kind,
     }
 }

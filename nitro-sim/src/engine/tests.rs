@@ -84,7 +84,7 @@ fn pairs(engine: &str, trace: &Trace) -> (usize, usize) {
             panic!("{engine}: {message} is no message");
         };
         assert!((message as usize) < place && sent.at_us <= event.at_us);
-        assert_eq!(event.node.as_deref(), Some(to.as_str()), "{engine}");
+        assert_eq!(event.node.as_deref(), Some(&**to), "{engine}");
         assert_ne!(*outcome, MessageOutcome::Dropped, "{engine}");
     }
     let is_message = |event: &&crate::trace::Event| matches!(event.kind, EventKind::Message { .. });

@@ -47,8 +47,8 @@ impl Attached {
         outcome: MessageOutcome,
     ) -> Option<u64> {
         self.record(EventKind::Message {
-            from: self.name.to_string(),
-            to: self.links.name(to).to_string(),
+            from: Arc::clone(&self.name),
+            to: self.links.name(to),
             bytes: bytes as u64,
             outcome,
         })
@@ -96,8 +96,10 @@ impl Attachment {
     }
 
     async fn connect_to(&self, peer: usize, to: &Address) -> io::Result<Box<dyn Stream>> {
-        let name = self.at.links.name(peer).to_string();
-        self.at.record(EventKind::Connect { to: name.clone() });
+        let name = self.at.links.name(peer);
+        self.at.record(EventKind::Connect {
+            to: Arc::clone(&name),
+        });
         let opened = self
             .at
             .clock
@@ -214,7 +216,7 @@ impl Listener for LinkedListener {
             let Some(peer) = peer.filter(|peer| *peer != self.at.node) else {
                 return (stream, from);
             };
-            let name = self.at.links.name(peer).to_string();
+            let name = self.at.links.name(peer);
             self.at.record(EventKind::Accepted { from: name });
             let passage = Passage::accepted(&self.at.links, &from, &self.address());
             let (at, tasks) = (self.at.clone(), &*self.tasks);

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
 use nitro::host::Datagram;
@@ -100,8 +100,8 @@ impl LinkedDatagram {
             false => &self.at.name,
         };
         let kind = EventKind::Message {
-            from: from.to_string(),
-            to: self.at.name.to_string(),
+            from: Arc::clone(&from),
+            to: Arc::clone(&self.at.name),
             bytes: bytes as u64,
             outcome,
         };

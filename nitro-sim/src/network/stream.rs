@@ -82,7 +82,7 @@ impl Shared {
     }
 
     fn record_broken(&self, kind: io::ErrorKind) {
-        let peer = self.at.links.name(self.peer).to_string();
+        let peer = self.at.links.name(self.peer);
         let error = kind.to_string();
         self.at.record(EventKind::Broken { peer, error });
     }

@@ -1,5 +1,7 @@
 //! One thing that happened, at a virtual time, on a node.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +14,7 @@ pub struct Event {
     pub at_us: u64,
     /// Where it happened; none for what is done to the cluster from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
+    pub node: Option<Arc<str>>,
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
@@ -53,29 +55,29 @@ pub enum EventKind {
     /// The node opens a stream.
     Connect {
         /// The other end.
-        to: String,
+        to: Arc<str>,
     },
     /// The stream is open.
     Connected {
         /// The other end.
-        to: String,
+        to: Arc<str>,
     },
     /// The stream could not be opened.
     ConnectFailed {
         /// The other end.
-        to: String,
+        to: Arc<str>,
         /// The kind of the error.
         error: String,
     },
     /// The node accepted a stream.
     Accepted {
         /// The other end.
-        from: String,
+        from: Arc<str>,
     },
     /// An open stream broke.
     Broken {
         /// The other end.
-        peer: String,
+        peer: Arc<str>,
         /// The kind of the error.
         error: String,
     },
@@ -83,9 +85,9 @@ pub enum EventKind {
     /// engine `turmoil` a datagram is recorded when it comes to its receiver.
     Message {
         /// The sender.
-        from: String,
+        from: Arc<str>,
         /// The receiver.
-        to: String,
+        to: Arc<str>,
         /// How many.
         bytes: u64,
         /// What became of them.
@@ -191,83 +193,8 @@ pub enum LogLevel {
 }
 
 impl Event {
-    /// Its one encoding: a JSON line, without the line break.
+    /// It as a JSON line, without the line break: what a trace file has of it.
     pub fn line(&self) -> String {
-        self.quick_line().unwrap_or_else(|| {
-            serde_json::to_string(self).expect("an event holds only what JSON can")
-        })
-    }
-
-    /// The same line of a message that is sent or received, which are most of a trace: serde takes
-    /// ten times as long for a flattened enum.
-    fn quick_line(&self) -> Option<String> {
-        let at_us = self.at_us;
-        let node = self.node.as_ref().filter(|node| is_plain(node))?;
-        let (from, to, bytes, outcome) = match &self.kind {
-            EventKind::Message {
-                from,
-                to,
-                bytes,
-                outcome,
-            } if is_plain(from) && is_plain(to) => (from, to, bytes, outcome),
-            EventKind::Received { message } => {
-                return Some(format!(
-                    "{{\"at_us\":{at_us},\"node\":\"{node}\",\"event\":\"received\",\
-                     \"message\":{message}}}"
-                ));
-            }
-            _ => return None,
-        };
-        let outcome = match outcome {
-            MessageOutcome::Sent => "sent",
-            MessageOutcome::Delayed => "delayed",
-            MessageOutcome::Held => "held",
-            MessageOutcome::Dropped => "dropped",
-        };
-        Some(format!(
-            "{{\"at_us\":{at_us},\"node\":\"{node}\",\"event\":\"message\",\"from\":\"{from}\",\
-             \"to\":\"{to}\",\"bytes\":{bytes},\"outcome\":\"{outcome}\"}}"
-        ))
-    }
-}
-
-/// Whether JSON has a text as it is.
-fn is_plain(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    text.bytes().all(is_plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_quick_line_of_a_message_is_the_one_that_serde_writes() {
-        let outcomes = [
-            MessageOutcome::Sent,
-            MessageOutcome::Delayed,
-            MessageOutcome::Held,
-            MessageOutcome::Dropped,
-        ];
-        for outcome in outcomes {
-            for name in ["server-1", "a\"b", "\u{1}", "\u{fc}"] {
-                let event = Event {
-                    at_us: 12,
-                    node: Some(name.to_owned()),
-                    kind: EventKind::Message {
-                        from: name.to_owned(),
-                        to: "client-1".to_owned(),
-                        bytes: 64,
-                        outcome,
-                    },
-                };
-                assert_eq!(event.line(), serde_json::to_string(&event).unwrap());
-                assert_eq!(event.quick_line().is_some(), name == "server-1");
-                let kind = EventKind::Received { message: 71 };
-                let received = Event { kind, ..event };
-                assert_eq!(received.line(), serde_json::to_string(&received).unwrap());
-                assert_eq!(received.quick_line().is_some(), name == "server-1");
-            }
-        }
+        serde_json::to_string(self).expect("an event holds only what JSON can")
     }
 }

@@ -89,7 +89,7 @@ impl Trace {
             writeln!(out, "{}", event.line())?;
         }
         let footer = Footer {
-            events: self.events().len(),
+            events: self.count(),
             digest: self.digest(),
         };
         serde_json::to_writer(&mut *out, &footer)?;
@@ -120,7 +120,7 @@ impl Trace {
             trace.push(event);
         }
         let footer = footer.map_err(|_| TraceError::Truncated(count))?;
-        let is_whole = footer.events == trace.events().len() && footer.digest == trace.digest();
+        let is_whole = footer.events == trace.count() && footer.digest == trace.digest();
         is_whole.then_some(trace).ok_or(TraceError::Edited(count))
     }
 }
@@ -151,7 +151,7 @@ mod tests {
         let mut trace = Trace::new("p", "turmoil");
         for at_us in [1, 2, 3] {
             let kind = EventKind::NodeStarted { incarnation: 1 };
-            let node = Some("a-1".to_owned());
+            let node = Some("a-1".into());
             trace.push(Event { at_us, node, kind });
         }
         trace

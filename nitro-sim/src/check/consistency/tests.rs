@@ -7,7 +7,7 @@ use super::*;
 use crate::trace::Event;
 
 fn push(trace: &mut Trace, at_us: u64, node: &str, kind: EventKind) {
-    let node = Some(node.to_owned());
+    let node = Some(node.into());
     trace.push(Event { at_us, node, kind });
 }
 

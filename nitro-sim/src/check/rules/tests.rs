@@ -9,7 +9,7 @@ fn note(at_us: u64, node: &str, name: &str, value: Value) -> Event {
     let name = name.to_owned();
     Event {
         at_us,
-        node: Some(node.to_owned()),
+        node: Some(node.into()),
         kind: EventKind::Note { name, value },
     }
 }
@@ -55,7 +55,7 @@ fn a_token_does_not_go_back_and_keys_are_apart() {
 fn read(called: u64, returned: u64, operation: u64, told: u64) -> [Event; 2] {
     let event = |at_us, kind| Event {
         at_us,
-        node: Some("a-1".to_owned()),
+        node: Some("a-1".into()),
         kind,
     };
     let name = "read".to_owned();

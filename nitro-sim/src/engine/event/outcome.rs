@@ -14,7 +14,7 @@ pub(super) fn whole(_: &Plan, _: &System, outcome: &Outcome) -> Vec<u8> {
     let written = (|| -> io::Result<()> {
         serde_json::to_writer(&mut out, &(&outcome.ended, outcome.wall))?;
         writeln!(out)?;
-        outcome.trace.write(&mut out)
+        outcome.trace.send(&mut out)
     })();
     written.expect("a list of bytes takes what is written to it");
     out
@@ -25,7 +25,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Option<Outcome> {
     let mut line = String::new();
     bytes.read_line(&mut line).ok()?;
     let (ended, wall) = serde_json::from_str(&line).ok()?;
-    let trace = Trace::read(&mut bytes).ok()?;
+    let trace = Trace::receive(&mut bytes).ok()?;
     Some(Outcome { trace, ended, wall })
 }
 

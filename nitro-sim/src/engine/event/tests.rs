@@ -119,9 +119,9 @@ fn logs_panics_and_errors_stand_in_the_trace_with_their_node_and_time() {
         message: message.to_owned(),
     };
     let warning = log(LogLevel::Warn, "server speaks reason=test");
-    assert_eq!(at(&warning), (5, "server-1".to_owned()));
+    assert_eq!(at(&warning), (5, "server-1".into()));
     let line = log(LogLevel::Info, "client speaks");
-    assert_eq!(at(&line), (9, "client-1".to_owned()));
+    assert_eq!(at(&line), (9, "client-1".into()));
     let stopped = |error: &str| EventKind::NodeStopped {
         error: Some(error.to_owned()),
     };

@@ -153,8 +153,8 @@ impl State {
         self.recorder.record(at_us, Some(name), kind)
     }
 
-    pub(super) fn name(&self, node: usize) -> String {
-        self.nodes[node].name.to_string()
+    pub(super) fn name(&self, node: usize) -> Arc<str> {
+        Arc::clone(&self.nodes[node].name)
     }
 
     /// The fate of a message on a link; within one node nothing happens to it.
