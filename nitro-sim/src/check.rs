@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Ended;
 use crate::plan::Plan;
-use crate::system::System;
-use crate::trace::{Difference, Trace};
+use crate::system::{Breach, System};
+use crate::trace::{Blame, Contradiction, Difference, Trace};
 
 pub use history::{History, Made};
 pub use signature::Signature;
@@ -48,6 +48,26 @@ pub struct Reason {
     pub check: String,
     /// What it found.
     pub what: String,
+    /// What in the trace has a part in it; none where the check cannot tell.
+    pub blames: Vec<Blame>,
+    /// The operations that contradict one another, where that is what it found.
+    pub contradiction: Option<Contradiction>,
+}
+
+impl Reason {
+    /// A reason that points at nothing in the trace.
+    pub fn new(check: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::of(&check.into(), Breach::from(what.into()))
+    }
+
+    fn of(check: &str, found: Breach) -> Self {
+        Self {
+            check: check.to_owned(),
+            what: found.what,
+            blames: found.blames,
+            contradiction: found.contradiction,
+        }
+    }
 }
 
 impl Verdict {
@@ -83,16 +103,16 @@ struct Findings {
 }
 
 impl Findings {
-    fn fail(&mut self, check: &str, what: impl Into<String>) {
-        add(&mut self.failures, check, what.into());
+    fn fail(&mut self, check: &str, what: impl Into<Breach>) {
+        self.failures.push(Reason::of(check, what.into()));
     }
 
     fn doubt(&mut self, check: &str, what: impl Into<String>) {
-        add(&mut self.doubts, check, what.into());
+        self.doubts.push(Reason::new(check, what));
     }
 
     /// Fails with the first few of many, and the number of the others.
-    fn fail_each(&mut self, check: &str, all: Vec<String>) {
+    fn fail_each(&mut self, check: &str, all: Vec<impl Into<Breach>>) {
         let others = all.len().saturating_sub(REASONS_MAX);
         for what in all.into_iter().take(REASONS_MAX) {
             self.fail(check, what);
@@ -109,11 +129,6 @@ impl Findings {
             (true, true) => Verdict::Pass,
         }
     }
-}
-
-fn add(reasons: &mut Vec<Reason>, check: &str, what: String) {
-    let check = check.to_owned();
-    reasons.push(Reason { check, what });
 }
 
 /// Judges a run. `again` is where a second run of the same plan parts from it, if it does.
@@ -151,7 +166,10 @@ pub fn judge(
     }
     if let Some(difference) = again {
         let what = format!("two runs of the plan differ: {difference}");
-        findings.fail("replayed", what);
+        findings.fail(
+            "replayed",
+            Breach::of(what, [Blame::Event(difference.index)]),
+        );
     }
     findings.verdict()
 }

@@ -48,8 +48,8 @@ pub mod trace;
 
 use std::process::ExitCode;
 
-pub use system::{Node, Operation, System, Systems};
-pub use trace::Trace;
+pub use system::{Breach, Node, Operation, System, Systems};
+pub use trace::{Blame, Trace};
 
 /// The whole command line over a program's own systems, made by a function: a run may have a
 /// process of its own that calls it again. It is to be the first thing that the program does.

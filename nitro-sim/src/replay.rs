@@ -33,19 +33,16 @@ pub fn replay(plan: &Plan, systems: &Systems, engine: &dyn Engine) -> Result<Run
         && recorded.engine == run.engine
         && recorded.trace != digest
     {
-        let reason = Reason {
-            check: "same digest".to_owned(),
-            what: format!(
-                "the trace is {digest}, the plan was saved with {}: the code has changed since, \
-                 or does not run the same twice",
-                recorded.trace
-            ),
-        };
+        let what = format!(
+            "the trace is {digest}, the plan was saved with {}: the code has changed since, or \
+             does not run the same twice",
+            recorded.trace
+        );
         let mut reasons = match run.verdict {
             Verdict::Fail(reasons) => reasons,
             _ => Vec::new(),
         };
-        reasons.insert(0, reason);
+        reasons.insert(0, Reason::new("same digest", what));
         run.verdict = Verdict::Fail(reasons);
     }
     Ok(run)

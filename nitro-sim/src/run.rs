@@ -36,8 +36,13 @@ impl Run {
     ///
     /// What the writer says.
     pub fn save_trace(&self, out: &mut dyn Write) -> io::Result<()> {
+        // Whatever run may have saved the plan, the file is the same.
+        let plan = Plan {
+            recorded: None,
+            ..self.plan.clone()
+        };
         let origin = Origin {
-            plan: self.plan.to_text(),
+            plan: plan.to_text(),
             ended: self.outcome.ended.clone(),
         };
         self.outcome.trace.save(origin, out)

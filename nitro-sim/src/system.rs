@@ -16,7 +16,7 @@ pub use node::{ASKS, Node, NodeParts};
 pub use workload::Operation;
 
 use crate::scenario::{Catalogue, Known};
-use crate::trace::Trace;
+use crate::trace::{Blame, Contradiction, Trace};
 
 /// What a node of a role does, from its start to its end.
 pub type Role = Arc<dyn Fn(Node) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -27,17 +27,47 @@ pub type Invariant = Arc<dyn Fn(&Trace) -> Judged + Send + Sync>;
 /// What an invariant says of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// What violates it, in words; none where it holds.
-    pub violations: Vec<String>,
+    /// What violates it; none where it holds.
+    pub violations: Vec<Breach>,
     /// Why it is not known whether it holds.
     pub doubts: Vec<String>,
 }
 
 impl Judged {
     /// The judgement of an invariant that is never in doubt.
-    pub fn of(violations: Vec<String>) -> Self {
-        let doubts = Vec::new();
-        Self { violations, doubts }
+    pub fn of(violations: Vec<impl Into<Breach>>) -> Self {
+        Self {
+            violations: violations.into_iter().map(Into::into).collect(),
+            doubts: Vec::new(),
+        }
+    }
+}
+
+/// One thing that violates an invariant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Breach {
+    /// What it is, in words.
+    pub what: String,
+    /// What has a part in it, for who wants to know how it came to be.
+    pub blames: Vec<Blame>,
+    /// The operations that contradict one another, where that is what it is.
+    pub contradiction: Option<Contradiction>,
+}
+
+impl Breach {
+    /// A breach that these have a part in.
+    pub fn of(what: impl Into<String>, blames: impl IntoIterator<Item = Blame>) -> Self {
+        Self {
+            what: what.into(),
+            blames: blames.into_iter().collect(),
+            contradiction: None,
+        }
+    }
+}
+
+impl From<String> for Breach {
+    fn from(what: String) -> Self {
+        Self::of(what, [])
     }
 }
 
@@ -79,10 +109,12 @@ impl System {
         self
     }
 
-    /// The same system with an invariant, which says what in a trace violates it.
-    pub fn invariant<F>(self, name: impl Into<String>, holds: F) -> Self
+    /// The same system with an invariant, which says what in a trace violates it: in words, or as
+    /// a [`Breach`] with what has a part in it.
+    pub fn invariant<F, B>(self, name: impl Into<String>, holds: F) -> Self
     where
-        F: Fn(&Trace) -> Vec<String> + Send + Sync + 'static,
+        F: Fn(&Trace) -> Vec<B> + Send + Sync + 'static,
+        B: Into<Breach>,
     {
         self.judge(name, move |trace| Judged::of(holds(trace)))
     }

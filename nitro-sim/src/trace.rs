@@ -4,6 +4,8 @@
 //! equal bytes. It keeps events as those bytes, which the digest is over, and makes events of them
 //! for whoever asks; a trace file has them as JSON lines.
 
+mod blame;
+mod clock;
 mod difference;
 mod encoding;
 mod ended;
@@ -16,6 +18,8 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+pub use blame::{Answered, Blame, Contradiction};
+pub use clock::Clocks;
 pub use difference::Difference;
 pub use ended::Ended;
 pub use event::{Event, EventKind, LogLevel, MessageOutcome, OperationOutcome};
@@ -159,12 +163,20 @@ impl Trace {
         &'a self,
         name: &'a str,
     ) -> impl Iterator<Item = (&'a Event, &'a serde_json::Value)> {
-        self.events()
-            .iter()
-            .filter_map(move |event| match &event.kind {
-                EventKind::Note { name: found, value } if found == name => Some((event, value)),
-                _ => None,
-            })
+        self.placed_notes(name)
+            .map(|(_, event, value)| (event, value))
+    }
+
+    /// What systems noted under a name, with the event it stands in and the place of that.
+    pub fn placed_notes<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = (usize, &'a Event, &'a serde_json::Value)> {
+        let events = self.events().iter().enumerate();
+        events.filter_map(move |(place, event)| match &event.kind {
+            EventKind::Note { name: found, value } if found == name => Some((place, event, value)),
+            _ => None,
+        })
     }
 
     /// How much each fault touched, in the order the faults stand in the plan.

@@ -8,8 +8,8 @@ use nitro::error::{Error, Result};
 use serde_json::{Value, json};
 
 use super::keeper::{self, KEEPER};
-use crate::system::{Node, System};
-use crate::trace::{EventKind, Trace};
+use crate::system::{Breach, Node, System};
+use crate::trace::{Blame, EventKind, Trace};
 
 const TTL: Duration = Duration::from_secs(1);
 
@@ -72,37 +72,52 @@ async fn ask(node: Node) -> Result<()> {
     .await
 }
 
-/// Who was sure to lead: when, in which term.
-fn leads(trace: &Trace) -> impl Iterator<Item = (u64, &str, u64)> {
-    trace.notes("leads").map(|(event, value)| {
-        let node = event.node.as_deref().unwrap_or_default();
-        (event.at_us, node, value["term"].as_u64().unwrap_or(0))
-    })
+/// A node that was sure to lead.
+struct Lead<'t> {
+    at_us: u64,
+    node: &'t str,
+    term: u64,
+    /// The event, by its place in the trace.
+    place: usize,
 }
 
-fn one_leader_a_term(trace: &Trace) -> Vec<String> {
-    let mut leaders = BTreeMap::new();
+fn leads(trace: &Trace) -> impl Iterator<Item = Lead<'_>> {
+    trace
+        .placed_notes("leads")
+        .map(|(place, event, value)| Lead {
+            at_us: event.at_us,
+            node: event.node.as_deref().unwrap_or_default(),
+            term: value["term"].as_u64().unwrap_or(0),
+            place,
+        })
+}
+
+fn one_leader_a_term(trace: &Trace) -> Vec<Breach> {
+    let mut leaders: BTreeMap<u64, (&str, usize)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, node, term) in leads(trace) {
-        let leader = *leaders.entry(term).or_insert(node);
+    for lead in leads(trace) {
+        let Lead { node, term, .. } = lead;
+        let (leader, since) = *leaders.entry(term).or_insert((node, lead.place));
         if leader != node {
-            wrong.push(format!("term {term} has {leader} and {node}"));
+            let what = format!("term {term} has {leader} and {node}");
+            wrong.push(Breach::of(what, [since, lead.place].map(Blame::Event)));
         }
     }
     wrong
 }
 
-fn terms_rise(trace: &Trace) -> Vec<String> {
-    let mut last = 0;
+fn terms_rise(trace: &Trace) -> Vec<Breach> {
+    let (mut last, mut since) = (0, 0);
     let mut wrong = Vec::new();
-    for (at_us, node, term) in leads(trace) {
+    for lead in leads(trace) {
+        let Lead { node, term, .. } = lead;
         if term < last {
-            let at = at_us as f64 / 1e6;
-            wrong.push(format!(
-                "{node} was sure of term {term} at {at:.3} s, after {last}"
-            ));
+            let at = lead.at_us as f64 / 1e6;
+            let what = format!("{node} was sure of term {term} at {at:.3} s, after {last}");
+            wrong.push(Breach::of(what, [since, lead.place].map(Blame::Event)));
+        } else {
+            (last, since) = (term, lead.place);
         }
-        last = last.max(term);
     }
     wrong
 }
@@ -115,7 +130,7 @@ fn leader_is_found(trace: &Trace) -> Vec<String> {
     let calm = last_fault.map_or(0, |event| event.at_us) + 10_000_000;
     let end = events.last().map_or(0, |event| event.at_us);
     let said = leads(trace)
-        .map(|(at_us, ..)| at_us)
+        .map(|lead| lead.at_us)
         .filter(|at_us| *at_us > calm);
     let mut before = calm;
     let mut wrong = Vec::new();

@@ -10,8 +10,8 @@ use nitro::store::{Condition, Sync, Table};
 use serde_json::{Value, json};
 
 use super::keeper::{self, KEEPER};
-use crate::system::{Node, Operation, System};
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::system::{Breach, Node, Operation, System};
+use crate::trace::{Blame, EventKind, OperationOutcome, Trace};
 
 /// The system: roles `keeper` and `client`; operations `read`, `write` and `change`, which writes
 /// what it has read unless somebody has written since.
@@ -80,22 +80,31 @@ async fn make(table: &Table, operation: &Operation) -> Result<Value> {
     }
 }
 
-/// What is known of one key: versions are the order of its history.
+/// What is known of one key: versions are the order of its history. Each thing is kept with the
+/// operation that was told it.
 #[derive(Default)]
 struct Key {
     /// The value of each version, as told.
-    values: BTreeMap<u64, String>,
+    values: BTreeMap<u64, (String, u64)>,
     /// Which change went from a version.
-    changed_from: BTreeMap<u64, u64>,
+    changed_from: BTreeMap<u64, (u64, u64)>,
     /// The greatest version that anybody has been told.
-    told: u64,
+    told: (u64, u64),
+}
+
+/// An operation, and what had been told before it was called.
+struct Asked {
+    operation: u64,
+    name: String,
+    key: u64,
+    told: (u64, u64),
 }
 
 /// Each answer must be of a version that is no older than all that was told before its question;
 /// a write's must be newer. A version has one value, and is changed once.
-fn answers_fit(trace: &Trace) -> Vec<String> {
+fn answers_fit(trace: &Trace) -> Vec<Breach> {
     let mut keys: BTreeMap<u64, Key> = BTreeMap::new();
-    let mut open = BTreeMap::new();
+    let mut open: BTreeMap<u64, Asked> = BTreeMap::new();
     let mut wrong = Vec::new();
     for event in trace.events() {
         match &event.kind {
@@ -105,18 +114,26 @@ fn answers_fit(trace: &Trace) -> Vec<String> {
                 key,
                 ..
             } => {
-                let told = keys.entry(*key).or_default().told;
-                open.insert(*operation, (name.clone(), *key, told));
+                let asked = Asked {
+                    operation: *operation,
+                    name: name.clone(),
+                    key: *key,
+                    told: keys.entry(*key).or_default().told,
+                };
+                open.insert(*operation, asked);
             }
             EventKind::Outcome {
                 operation,
                 outcome: OperationOutcome::Ok { reply },
             } => {
-                let Some((name, key, told)) = open.remove(operation) else {
+                let Some(asked) = open.remove(operation) else {
                     continue;
                 };
-                let found = keys.entry(key).or_default().take(&name, told, reply);
-                wrong.extend(found.map(|what| format!("operation {operation}, {name}: {what}")));
+                let key = keys.entry(asked.key).or_default();
+                if let Some((what, other)) = key.take(&asked, reply) {
+                    let what = format!("operation {operation}, {}: {what}", asked.name);
+                    wrong.push(Breach::of(what, [other, *operation].map(Blame::Operation)));
+                }
             }
             _ => {}
         }
@@ -125,24 +142,30 @@ fn answers_fit(trace: &Trace) -> Vec<String> {
 }
 
 impl Key {
-    /// Takes in an answer; says what is wrong with it.
-    fn take(&mut self, name: &str, told: u64, reply: &Value) -> Option<String> {
+    /// Takes in an answer; says what is wrong with it, and which operation was told otherwise.
+    fn take(&mut self, asked: &Asked, reply: &Value) -> Option<(String, u64)> {
         let version = reply["version"].as_u64().unwrap_or(0);
-        self.told = self.told.max(version);
-        let is_write = name != "read" && reply["refused"].is_null();
+        self.told = self.told.max((version, asked.operation));
+        let is_write = asked.name != "read" && reply["refused"].is_null();
+        let (told, by) = asked.told;
         if version < told || (is_write && version == told) {
-            return Some(format!("version {version}, after {told} had been told"));
+            return Some((format!("version {version}, after {told} had been told"), by));
         }
         let value = reply["value"].as_str()?;
-        let known = self
+        let (known, by) = self
             .values
             .entry(version)
-            .or_insert_with(|| value.to_owned());
+            .or_insert_with(|| (value.to_owned(), asked.operation));
         if known != value {
-            return Some(format!("version {version} is {value:?}, and was {known:?}"));
+            let what = format!("version {version} is {value:?}, and was {known:?}");
+            return Some((what, *by));
         }
         let before = reply["before"].as_u64()?;
-        let other = self.changed_from.insert(before, version)?;
-        Some(format!("{before} was changed to {version} and to {other}"))
+        let change = (version, asked.operation);
+        let (other, by) = self.changed_from.insert(before, change)?;
+        Some((
+            format!("{before} was changed to {version} and to {other}"),
+            by,
+        ))
     }
 }

@@ -16,8 +16,8 @@ use nitro::sync::{Guard, Leases, Terms};
 use serde_json::{Value, json};
 
 use super::keeper::{self, KEEPER, Kept};
-use crate::system::{Node, Operation, System};
-use crate::trace::Trace;
+use crate::system::{Breach, Node, Operation, System};
+use crate::trace::{Blame, Trace};
 
 /// How long a lease lasts without being renewed.
 const TTL: Duration = Duration::from_secs(1);
@@ -130,67 +130,83 @@ impl Worker {
     }
 }
 
+/// An addition that was acknowledged.
+struct Addition {
+    operation: u64,
+    count: u64,
+    token: u64,
+}
+
 /// The additions that were acknowledged, by lock and in the order of the store.
-fn additions(trace: &Trace) -> BTreeMap<(String, u64), (u64, u64)> {
+fn additions(trace: &Trace) -> BTreeMap<(String, u64), Addition> {
     let mut additions = BTreeMap::new();
-    for (_, _, outcome) in trace.outcomes() {
+    for (_, operation, outcome) in trace.outcomes() {
         let crate::trace::OperationOutcome::Ok { reply } = outcome else {
             continue;
         };
         let lock = reply["lock"].as_str().unwrap_or_default().to_owned();
         let number = |name: &str| reply[name].as_u64().unwrap_or(0);
-        let made = (number("count"), number("token"));
+        let made = Addition {
+            operation,
+            count: number("count"),
+            token: number("token"),
+        };
         additions.insert((lock, number("version")), made);
     }
     additions
 }
 
 /// No two acknowledged additions come to the same count.
-fn no_addition_is_lost(trace: &Trace) -> Vec<String> {
+fn no_addition_is_lost(trace: &Trace) -> Vec<Breach> {
     let mut counts = BTreeMap::new();
     let mut wrong = Vec::new();
-    for ((lock, version), (count, _)) in additions(trace) {
-        if let Some(other) = counts.insert((lock.clone(), count), version) {
-            wrong.push(format!(
-                "{lock}: versions {other} and {version} both added up to {count}"
-            ));
+    for ((lock, version), made) in additions(trace) {
+        let this = (version, made.operation);
+        if let Some((other, by)) = counts.insert((lock.clone(), made.count), this) {
+            let count = made.count;
+            let what = format!("{lock}: versions {other} and {version} both added up to {count}");
+            wrong.push(Breach::of(what, [by, made.operation].map(Blame::Operation)));
         }
     }
     wrong
 }
 
 /// In the order of the store, tokens do not fall.
-fn no_stale_token(trace: &Trace) -> Vec<String> {
-    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+fn no_stale_token(trace: &Trace) -> Vec<Breach> {
+    let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for ((lock, version), (_, token)) in additions(trace) {
-        let last = last.entry(lock.clone()).or_default();
-        if token < *last {
-            wrong.push(format!(
-                "{lock}: version {version} with token {token} after {last}"
-            ));
+    for ((lock, version), made) in additions(trace) {
+        let (token, by) = last.get(&lock).copied().unwrap_or_default();
+        if made.token < token {
+            let stale = made.token;
+            let what = format!("{lock}: version {version} with token {stale} after {token}");
+            wrong.push(Breach::of(what, [by, made.operation].map(Blame::Operation)));
+        } else {
+            last.insert(lock, (made.token, made.operation));
         }
-        *last = token.max(*last);
     }
     wrong
 }
 
 /// Nobody is sure of a lease of which somebody else has been sure since.
-fn no_two_are_sure(trace: &Trace) -> Vec<String> {
-    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+fn no_two_are_sure(trace: &Trace) -> Vec<Breach> {
+    let mut last: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (event, value) in trace.notes("sure") {
+    for (place, event, value) in trace.placed_notes("sure") {
         let lock = value["lock"].as_str().unwrap_or_default();
         let token = value["token"].as_u64().unwrap_or(0);
-        let last = last.entry(lock).or_default();
-        if token < *last {
+        let (newest, since) = last.get(lock).copied().unwrap_or_default();
+        if token < newest {
             let node = event.node.as_deref().unwrap_or("?");
             let at = event.at_us as f64 / 1e6;
-            wrong.push(format!(
-                "{node} was sure of {lock} with token {token} at {at:.3} s, after {last} had been granted"
-            ));
+            let what = format!(
+                "{node} was sure of {lock} with token {token} at {at:.3} s, after {newest} had \
+                 been granted"
+            );
+            wrong.push(Breach::of(what, [since, place].map(Blame::Event)));
+        } else {
+            last.insert(lock, (token, place));
         }
-        *last = token.max(*last);
     }
     wrong
 }

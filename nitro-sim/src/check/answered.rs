@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::{Findings, History, Made};
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::system::Breach;
+use crate::trace::{Blame, EventKind, OperationOutcome, Trace};
 
 pub(super) fn check(plan: &Plan, trace: &Trace, history: &History, findings: &mut Findings) {
     let down = Down::new(plan, trace);
@@ -14,7 +15,12 @@ pub(super) fn check(plan: &Plan, trace: &Trace, history: &History, findings: &mu
     findings.fail_each("answered", wrong.collect());
 }
 
-fn wrong(made: &Made, down: &Down<'_>) -> Option<String> {
+fn wrong(made: &Made, down: &Down<'_>) -> Option<Breach> {
+    let what = what_is_wrong(made, down)?;
+    Some(Breach::of(what, [Blame::Operation(made.planned.id)]))
+}
+
+fn what_is_wrong(made: &Made, down: &Down<'_>) -> Option<String> {
     let words = made.words();
     let (ended_us, outcome) = match made.outcomes.as_slice() {
         [] => return Some(format!("{words} has no outcome")),

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::linearizable::{Answer, Budget, Operation, OperationOf, Violation};
 use super::linearizable::{linearizable, sequential};
 use super::model::{Called, Done, Heard, Model, Spoken};
-use crate::system::{ASKS, Judged, System};
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::system::{ASKS, Breach, Judged, System};
+use crate::trace::{Answered, Blame, Contradiction, EventKind, OperationOutcome, Trace};
 
 /// The kinds of error by which a service says that it has not begun.
 const NEVER_BEGUN: [&str; 5] = [
@@ -215,39 +215,62 @@ fn tell<I: Debug, O: Debug>(
     trace: &Trace,
     history: &[Operation<I, O>],
     violation: &Violation,
-) -> String {
+) -> Breach {
     let told = told(trace);
     let nodes = nodes(trace);
-    let line = |place: usize| {
-        let made = &history[place];
-        let told = &told[&made.id];
-        let node = nodes.get(&made.id).copied().unwrap_or("nobody");
-        let seconds = |us: u64| us as f64 / 1e6;
-        let output = made.output.as_ref();
-        let output = output.map_or("not told".to_owned(), |output| format!("told {output:?}"));
-        format!(
-            "operation {} ({} by {node}, {:.6} s to {:.6} s): {:?}, {output}",
-            made.id,
-            told.called.name,
-            seconds(made.called),
-            seconds(made.returned.unwrap_or(made.called)),
-            made.input,
-        )
+    let answered = |place: &usize| {
+        let made = &history[*place];
+        Answered {
+            operation: made.id,
+            name: told[&made.id].called.name.to_owned(),
+            node: nodes.get(&made.id).copied().unwrap_or("nobody").to_owned(),
+            called_us: made.called,
+            returned_us: made.returned,
+            input: format!("{:?}", made.input),
+            output: made.output.as_ref().map(|output| format!("{output:?}")),
+        }
     };
-    let of = match violation.key {
+    let contradiction = Contradiction {
+        key: violation.key,
+        operations: violation.operations.iter().map(answered).collect(),
+        last: history[violation.last].id,
+        states: violation.states.clone(),
+    };
+    let all = contradiction.operations.iter();
+    Breach {
+        what: words(&contradiction),
+        blames: all.map(|made| Blame::Operation(made.operation)).collect(),
+        contradiction: Some(contradiction),
+    }
+}
+
+fn words(contradiction: &Contradiction) -> String {
+    let mut text = match contradiction.key {
         Some(key) => format!("no order explains key {key}"),
         None => "no order explains all keys at once".to_owned(),
     };
-    let mut text = of;
-    let count = violation.operations.len();
+    let count = contradiction.operations.len();
     if count > SHOWN_MAX {
         write!(text, "; of {count} operations that matter, the last").expect("it is a text");
     }
-    for place in &violation.operations[count.saturating_sub(SHOWN_MAX)..] {
-        write!(text, "\n{}", line(*place)).expect("it is a text");
+    for made in &contradiction.operations[count.saturating_sub(SHOWN_MAX)..] {
+        let seconds = |us: u64| us as f64 / 1e6;
+        let output = made.output.as_ref();
+        let output = output.map_or("not told".to_owned(), |output| format!("told {output}"));
+        write!(
+            text,
+            "\noperation {} ({} by {}, {:.6} s to {:.6} s): {}, {output}",
+            made.operation,
+            made.name,
+            made.node,
+            seconds(made.called_us),
+            seconds(made.returned_us.unwrap_or(made.called_us)),
+            made.input,
+        )
+        .expect("it is a text");
     }
-    if !violation.states.is_empty() {
-        let (last, states) = (history[violation.last].id, violation.states.join(", "));
+    if !contradiction.states.is_empty() {
+        let (last, states) = (contradiction.last, contradiction.states.join(", "));
         let end =
             format!("\nimpossible when operation {last} returns: by then it could be {states}");
         text.push_str(&end);

@@ -2,7 +2,8 @@
 
 use super::{Findings, History};
 use crate::plan::Plan;
-use crate::trace::OperationOutcome;
+use crate::system::Breach;
+use crate::trace::{Blame, OperationOutcome};
 
 pub(super) fn check(plan: &Plan, history: &History, findings: &mut Findings) {
     let Some(within_ms) = plan.checks.converged_within_ms else {
@@ -28,7 +29,8 @@ pub(super) fn check(plan: &Plan, history: &History, findings: &mut Findings) {
             Some(_) => "unfinished".to_owned(),
             None => "no outcome".to_owned(),
         };
-        format!("{} failed after {seconds:.3} s: {how}", made.words())
+        let what = format!("{} failed after {seconds:.3} s: {how}", made.words());
+        Breach::of(what, [Blame::Operation(made.planned.id)])
     };
     findings.fail_each("converged", failed.map(what).collect());
 }

@@ -5,24 +5,25 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::system::{Judged, System};
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::system::{Breach, Judged, System};
+use crate::trace::{Blame, EventKind, OperationOutcome, Trace};
 
 impl System {
     /// The same system, in which no two nodes lead in one term. A node that leads notes it under
     /// `note`, as `{"term": number}`.
     pub fn one_leader_per_term(self, note: &'static str) -> Self {
         self.judge("one leader per term", move |trace| {
-            let mut leaders: BTreeMap<u64, &str> = BTreeMap::new();
+            let mut leaders: BTreeMap<u64, (&str, usize)> = BTreeMap::new();
             let mut wrong = Vec::new();
-            for (event, value) in trace.notes(note) {
+            for (place, event, value) in trace.placed_notes(note) {
                 let term = value.get("term").and_then(Value::as_u64);
                 let (Some(term), Some(node)) = (term, event.node.as_deref()) else {
                     continue;
                 };
-                let leader = *leaders.entry(term).or_insert(node);
+                let (leader, since) = *leaders.entry(term).or_insert((node, place));
                 if leader != node {
-                    wrong.push(format!("{node} leads in term {term}, which is {leader}'s"));
+                    let what = format!("{node} leads in term {term}, which is {leader}'s");
+                    wrong.push(Breach::of(what, [since, place].map(Blame::Event)));
                 }
             }
             Judged::of(wrong)
@@ -34,23 +35,24 @@ impl System {
     /// there are several locks.
     pub fn fenced(self, note: &'static str) -> Self {
         self.judge("fenced", move |trace| {
-            let mut newest: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+            let mut newest: BTreeMap<String, (u64, u64, usize)> = BTreeMap::new();
             let mut wrong = Vec::new();
-            for (event, value) in trace.notes(note) {
+            for (place, event, value) in trace.placed_notes(note) {
                 let Some(token) = value.get("token").and_then(Value::as_u64) else {
                     continue;
                 };
                 let key = value.get("key").map_or(String::new(), Value::to_string);
-                let (earlier, at_us) = newest.get(&key).copied().unwrap_or((0, 0));
+                let (earlier, at_us, used) = newest.get(&key).copied().unwrap_or_default();
                 if token < earlier {
                     let node = event.node.as_deref().unwrap_or("the cluster");
                     let (at, since) = (event.at_us as f64 / 1e6, at_us as f64 / 1e6);
-                    wrong.push(format!(
+                    let what = format!(
                         "{node} worked with token {token} at {at:.3} s, after {earlier} had been \
                          used at {since:.3} s"
-                    ));
+                    );
+                    wrong.push(Breach::of(what, [used, place].map(Blame::Event)));
                 } else {
-                    newest.insert(key, (token, event.at_us));
+                    newest.insert(key, (token, event.at_us, place));
                 }
             }
             Judged::of(wrong)
@@ -70,7 +72,7 @@ impl System {
 /// A key as one node sees it.
 type Seen<'t> = (&'t str, u64);
 
-fn reads_that_go_back(trace: &Trace, reads: &str) -> Vec<String> {
+fn reads_that_go_back(trace: &Trace, reads: &str) -> Vec<Breach> {
     let mut newest: BTreeMap<Seen<'_>, (u64, u64)> = BTreeMap::new();
     // What had been read when each began.
     let mut open: BTreeMap<u64, (Seen<'_>, (u64, u64))> = BTreeMap::new();
@@ -97,11 +99,12 @@ fn reads_that_go_back(trace: &Trace, reads: &str) -> Vec<String> {
                 let number = reply.as_u64().or_else(|| reply.get("value")?.as_u64());
                 let Some(number) = number else { continue };
                 if number < least {
-                    wrong.push(format!(
+                    let what = format!(
                         "operation {operation} of {} read {number} of key {}, after operation \
                          {by} had read {least}",
                         seen.0, seen.1
-                    ));
+                    );
+                    wrong.push(Breach::of(what, [by, *operation].map(Blame::Operation)));
                 }
                 let newest = newest.entry(seen).or_insert((0, 0));
                 *newest = (*newest).max((number, *operation));

@@ -44,7 +44,7 @@ impl fmt::Display for Signature {
 }
 
 fn part(reason: &Reason) -> String {
-    let Reason { check, what } = reason;
+    let Reason { check, what, .. } = reason;
     match BY_WORDS.contains(&check.as_str()) && !what.starts_with("and ") {
         true => format!("{check}: {}", without_numbers(what)),
         false => check.clone(),
@@ -71,10 +71,7 @@ mod tests {
     use super::*;
 
     fn failure(reasons: &[(&str, &str)]) -> Signature {
-        let reason = |(check, what): &(&str, &str)| Reason {
-            check: (*check).to_owned(),
-            what: (*what).to_owned(),
-        };
+        let reason = |(check, what): &(&str, &str)| Reason::new(*check, *what);
         Signature::of(&Verdict::Fail(reasons.iter().map(reason).collect())).unwrap()
     }
 

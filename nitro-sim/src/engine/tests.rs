@@ -1,10 +1,13 @@
 //! What every engine records alike: a message is sent, then read, once and by its receiver.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use nitro::address::Address;
 use nitro::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{NAMES, Outcome, by_name};
 use crate::builtin::echo;
@@ -98,6 +101,51 @@ fn what_is_read_from_a_stream_was_sent_to_its_reader() {
         // Some is on its way to a node when that crashes.
         assert!(sent > 200 && read < sent, "{engine}: {read} of {sent}");
         assert!(read * 10 > sent * 9, "{engine}: {read} of {sent}");
+    }
+}
+
+#[test]
+fn a_message_is_received_when_something_of_it_is_read_and_not_before() {
+    const PORT: u16 = 7000;
+    let at = |ms| Instant::ORIGIN + Duration::from_millis(ms);
+    let system = System::new("test")
+        .role("server", move |node: Node| async move {
+            let host = node.host();
+            let any = Address::tcp("0.0.0.0", PORT);
+            let mut listener = host.network.listen(&any).await?;
+            let accepting = poll_fn(|context| listener.poll_accept(context));
+            let (mut stream, _) = accepting.await?;
+            for (ms, count) in [(1_000, 3), (2_000, 2), (3_000, 3)] {
+                host.clock.sleep_until(at(ms)).await;
+                stream.read_exact(&mut vec![0; count]).await?;
+            }
+            std::future::pending().await
+        })
+        .role("client", move |node: Node| async move {
+            let host = node.host();
+            host.clock.sleep_until(at(100)).await;
+            let to = Address::tcp("server-1", PORT);
+            let mut stream = host.network.connect(&to).await?;
+            for ms in [200, 300] {
+                host.clock.sleep_until(at(ms)).await;
+                stream.write_all(b"four").await?;
+            }
+            std::future::pending().await
+        });
+    let text = "name = \"pairs\"\nsystem = \"test\"\nduration_s = 4\n\
+                [nodes]\nserver = 1\nclient = 1\n[network]\nlatency_ms = 2\n";
+    for (engine, outcome) in runs(text, &system) {
+        let events = outcome.trace.events();
+        let read = events.iter().filter_map(|event| match event.kind {
+            EventKind::Received { message } => {
+                let sent = &events[message as usize];
+                Some([sent.at_us / 10_000, event.at_us / 10_000])
+            }
+            _ => None,
+        });
+        let read: Vec<[u64; 2]> = read.collect();
+        // The second read takes the last byte of the first message and one of the second.
+        assert_eq!(read, [[20, 100], [30, 200]], "{engine}");
     }
 }
 

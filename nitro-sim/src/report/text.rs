@@ -211,10 +211,10 @@ mod tests {
             }),
             messages: [2530, 12, 4, 0],
             verdict: "fail",
-            reasons: vec![Reason {
-                check: "answered".to_owned(),
-                what: "operation 3 had not returned\nin time".to_owned(),
-            }],
+            reasons: vec![Reason::new(
+                "answered",
+                "operation 3 had not returned\nin time",
+            )],
             digest: "80f50041aac9016cfa4220123ff7fc50".to_owned(),
             command: "nitro-sim run scenarios/greeter_partition.toml --seed 7".to_owned(),
             wall: None,

@@ -31,7 +31,7 @@ fn rough() -> System {
         }
     };
     let system = System::new("rough").role("node", node);
-    system.invariant("always", |_| Vec::new())
+    system.invariant("always", |_| Vec::<String>::new())
 }
 
 fn plan(systems: &Systems, text: &str, seed: u64) -> Plan {

@@ -106,7 +106,14 @@ fn a_swap_is_held_against_what_it_expected() {
 fn a_violation_is_told_with_its_operations_and_the_point_where_it_is_one() {
     let system = System::new("x").linearizable(KeyValue);
     let judged = judge(&system, &written_then_read(told(json!(null)), json!(5)));
-    insta::assert_snapshot!(judged.violations[0]);
+    insta::assert_snapshot!(judged.violations[0].what);
+    let found = judged.violations[0].contradiction.as_ref().unwrap();
+    assert_eq!(found.last, 2);
+    let blamed = found.operations.iter();
+    let blamed: Vec<Blame> = blamed
+        .map(|made| Blame::Operation(made.operation))
+        .collect();
+    assert_eq!(judged.violations[0].blames, blamed);
 }
 
 #[test]

@@ -14,12 +14,17 @@ fn note(at_us: u64, node: &str, name: &str, value: Value) -> Event {
     }
 }
 
-fn violations(system: &System, events: &[Event]) -> Vec<String> {
+fn breaches(system: &System, events: &[Event]) -> Vec<Breach> {
     let mut trace = Trace::new("p", "test");
     for event in events {
         trace.push(event.clone());
     }
     (system.invariants()[0].1)(&trace).violations
+}
+
+fn violations(system: &System, events: &[Event]) -> Vec<String> {
+    let breaches = breaches(system, events);
+    breaches.into_iter().map(|breach| breach.what).collect()
 }
 
 #[test]
@@ -31,6 +36,8 @@ fn a_term_has_one_leader() {
     let bad = [leads(1, "a-1", 1), leads(2, "a-2", 1)];
     let found = violations(&system, &bad);
     assert_eq!(found, ["a-2 leads in term 1, which is a-1's"]);
+    let blamed = &breaches(&system, &bad)[0].blames;
+    assert_eq!(*blamed, [Blame::Event(0), Blame::Event(1)]);
 }
 
 #[test]
@@ -50,6 +57,8 @@ fn a_token_does_not_go_back_and_keys_are_apart() {
         found,
         ["a-1 worked with token 4 at 0.002 s, after 5 had been used at 0.001 s"]
     );
+    let blamed = &breaches(&system, &bad)[0].blames;
+    assert_eq!(*blamed, [Blame::Event(0), Blame::Event(1)]);
 }
 
 fn read(called: u64, returned: u64, operation: u64, told: u64) -> [Event; 2] {
