@@ -42,7 +42,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["engine"],
             &["check"],
             &["run"],
-            &["replay", "report"],
+            &["replay", "report", "shrink"],
             &["builtin", "command"],
             &["main"],
         ],

@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | 7 | `main` | the command line of the built-in systems |
 //! | 6 | [`command`], [`builtin`] | the command line; the systems that come with it |
-//! | 5 | [`replay`], [`report`] | what one does with runs |
+//! | 5 | [`replay`], [`report`], [`shrink`] | what one does with runs |
 //! | 4 | [`run`] | a plan, run and judged |
 //! | 3 | [`engine`], then [`check`] | make a trace; judge it |
 //! | 2 | [`plan`], [`machine`] | every choice made; a node's host |
@@ -43,6 +43,7 @@ pub mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod system;
 pub mod trace;
 

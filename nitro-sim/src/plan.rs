@@ -4,6 +4,7 @@
 mod expand;
 mod faults;
 mod file;
+mod sound;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +15,7 @@ use crate::fault::PlannedFault;
 use crate::operation::PlannedOperation;
 use crate::scenario::{Checks, Network, Scenario, Schedule};
 
-pub use file::PlanFileError;
+pub use file::{PlanFileError, comments};
 
 /// The version of the plan file.
 pub const FORMAT: u32 = 1;
@@ -57,6 +58,9 @@ pub struct Plan {
     /// The run that saved it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Recorded>,
+    /// What a run of it must show, if it is kept for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
 }
 
 /// A node of a plan.
@@ -93,6 +97,17 @@ pub struct Recorded {
     pub trace: String,
     /// Its verdict, in a word.
     pub verdict: String,
+}
+
+/// What a run of a plan must show that was kept because it once failed. Either holds the failure's
+/// signature, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expected {
+    /// This failure: the bug lives, or the system is broken on purpose.
+    Failure(String),
+    /// A pass: this failure has been mended.
+    Mended(String),
 }
 
 /// Why no plan can be made of a scenario and a seed.
@@ -151,6 +166,7 @@ impl Plan {
             parameters: expand::parameters(scenario, seed),
             checks: scenario.checks.clone(),
             recorded: None,
+            expected: None,
         })
     }
 

@@ -31,6 +31,11 @@ impl Signature {
         Self(text.into())
     }
 
+    /// Whether a check is among those that failed.
+    pub fn is_of(&self, check: &str) -> bool {
+        self.0.split("; ").any(|part| part == check)
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -100,5 +105,6 @@ mod tests {
         let third = failure(&[("task panicked", "server-1 at 3.204 s, task echo: no reply")]);
         assert_ne!(one, third);
         assert_eq!(Signature::of(&Verdict::Pass), None);
+        assert!(one.is_of("no addition is lost") && !one.is_of("no addition"));
     }
 }

@@ -58,6 +58,7 @@ fn plan() -> Plan {
             ..Checks::default()
         },
         recorded: None,
+        expected: None,
     }
 }
 

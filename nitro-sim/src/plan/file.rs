@@ -1,5 +1,5 @@
 //! A plan as a file: TOML with one line an operation, and a seal by which a cut or edited file
-//! is known.
+//! is known. Comments above its first line are anybody's.
 
 use std::fmt;
 use std::fmt::Write;
@@ -12,6 +12,9 @@ use super::{FORMAT, Plan};
 
 /// What a seal says in a file that was edited on purpose.
 const EDITED: &str = "edited";
+
+/// How much that is wrong with a plan is said before the rest is only counted.
+const CONTRADICTIONS_SHOWN: usize = 10;
 
 const SEAL: &str = "\n[seal]\n";
 
@@ -28,6 +31,8 @@ pub enum PlanFileError {
     Edited,
     /// It does not hold a plan: what the parser says.
     Wrong(String),
+    /// It holds a plan that contradicts itself: each contradiction.
+    Unsound(Vec<String>),
 }
 
 impl fmt::Display for PlanFileError {
@@ -50,6 +55,16 @@ impl fmt::Display for PlanFileError {
                 "has been edited: to run it as it is, write digest = \"{EDITED}\" under [seal]"
             ),
             PlanFileError::Wrong(what) => write!(f, "does not hold a plan: {what}"),
+            PlanFileError::Unsound(contradictions) => {
+                f.write_str("holds a plan that cannot be run:")?;
+                for contradiction in contradictions.iter().take(CONTRADICTIONS_SHOWN) {
+                    write!(f, "\n    {contradiction}")?;
+                }
+                match contradictions.len().saturating_sub(CONTRADICTIONS_SHOWN) {
+                    0 => Ok(()),
+                    others => write!(f, "\n    and {others} more"),
+                }
+            }
         }
     }
 }
@@ -68,8 +83,9 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// When it is of another version, cut short or edited.
+    /// When it is of another version, cut short or edited, or contradicts itself.
     pub fn from_text(text: &str) -> Result<Self, PlanFileError> {
+        let text = &text[comments(text).len()..];
         let first = text.lines().next().unwrap_or_default();
         let format = first
             .strip_prefix("format = ")
@@ -85,13 +101,20 @@ impl Plan {
         if sealed != EDITED && sealed != digest(body) {
             return Err(PlanFileError::Edited);
         }
-        toml::from_str(body).map_err(|error| PlanFileError::Wrong(error.to_string()))
+        let plan: Self =
+            toml::from_str(body).map_err(|error| PlanFileError::Wrong(error.to_string()))?;
+        let contradictions = plan.contradictions();
+        match contradictions.is_empty() {
+            true => Ok(plan),
+            false => Err(PlanFileError::Unsound(contradictions)),
+        }
     }
 
-    /// The digest of the plan, whatever run may have saved it: 32 hexadecimal digits.
+    /// The digest of the plan, whatever run may have saved it and whatever it must show: 32
+    /// hexadecimal digits.
     pub fn digest(&self) -> String {
         let mut plan = self.clone();
-        plan.recorded = None;
+        (plan.recorded, plan.expected) = (None, None);
         digest(&plan.body())
     }
 
@@ -112,8 +135,21 @@ impl Plan {
         if let Some(recorded) = &self.recorded {
             section(&mut out, "recorded", recorded);
         }
+        if let Some(expected) = &self.expected {
+            section(&mut out, "expected", expected);
+        }
         out
     }
+}
+
+/// The comments that a plan's file begins with.
+pub fn comments(text: &str) -> &str {
+    let is_comment = |line: &&str| line.trim().is_empty() || line.starts_with('#');
+    let length = text
+        .split_inclusive('\n')
+        .take_while(is_comment)
+        .map(str::len);
+    &text[..length.sum()]
 }
 
 fn digest(text: &str) -> String {
