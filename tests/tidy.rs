@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nitro_sim::plan::Plan;
 use nitro_sim::scenario::Scenario;
 use nitro_sim::{Systems, builtin};
 
@@ -298,27 +299,47 @@ fn the_top_level_holds_what_was_agreed() {
     none(problems);
 }
 
+/// The TOML files of a directory, with their text.
+fn toml_files(directory: &str) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(root().join(directory)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml"));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    paths.map(read).collect()
+}
+
 #[test]
 fn every_scenario_parses() {
     let systems = Systems::new(builtin::systems()).catalogue();
-    let mut count = 0;
-    for directory in ["scenarios", "scenarios/found"] {
-        let Ok(entries) = fs::read_dir(root().join(directory)) else {
-            continue;
-        };
-        for path in entries.map(|entry| entry.unwrap().path()) {
-            if path.extension().is_none_or(|extension| extension != "toml") {
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            let parsed = Scenario::parse(&shown(&path), &text, &systems);
-            let scenario = parsed.unwrap_or_else(|problems| panic!("{problems}"));
-            let name = path.file_stem().unwrap().to_string_lossy();
-            assert_eq!(scenario.name, name, "a scenario is named as its file");
-            count += 1;
-        }
+    let files = toml_files("scenarios");
+    for (path, text) in &files {
+        let parsed = Scenario::parse(&shown(path), text, &systems);
+        let scenario = parsed.unwrap_or_else(|problems| panic!("{problems}"));
+        let name = path.file_stem().unwrap().to_string_lossy();
+        assert_eq!(scenario.name, name, "a scenario is named as its file");
     }
-    assert!(count >= 6, "{count} scenarios");
+    assert!(files.len() >= 6, "{} scenarios", files.len());
+}
+
+#[test]
+fn what_was_found_is_a_plan_that_says_what_it_must_show_and_why_it_is_kept() {
+    for (path, text) in toml_files("scenarios/found") {
+        let plan =
+            Plan::from_text(&text).unwrap_or_else(|error| panic!("{}: {error}", shown(&path)));
+        assert!(
+            plan.expected.is_some(),
+            "{} must show nothing",
+            shown(&path)
+        );
+        assert!(
+            text.starts_with("# "),
+            "{} does not say what it is",
+            shown(&path)
+        );
+    }
 }
 
 #[test]
@@ -345,7 +366,9 @@ fn what_the_readme_runs_is_there() {
         .lines()
         .map(str::trim)
         .filter(|line| line.starts_with("cargo "));
-    let verbs = ["run", "replay", "plan", "check", "systems", "verify"];
+    let verbs = [
+        "run", "replay", "plan", "check", "systems", "verify", "shrink",
+    ];
     for command in commands.clone() {
         let words: Vec<&str> = command.split_whitespace().collect();
         for word in words.iter().filter(|word| word.starts_with("scenarios/")) {

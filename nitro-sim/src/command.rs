@@ -1,6 +1,9 @@
-//! The command line, over any systems: `run`, `replay`, `verify`, `plan`, `check`, `systems`.
+//! The command line, over any systems: `run`, `replay`, `verify`, `shrink`, `plan`, `check`,
+//! `systems`.
 
 mod files;
+mod kept;
+mod shrink;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -17,6 +20,7 @@ use crate::run::{Run, run};
 use crate::scenario::Scenario;
 use crate::system::Systems;
 use files::Output;
+use shrink::Shrinking;
 
 /// Runs services inside a seeded simulated cluster that fails on command.
 ///
@@ -57,6 +61,9 @@ enum Verb {
         /// Writes every event as JSON lines
         #[arg(long, value_name = "FILE")]
         trace: Option<String>,
+        /// Makes what a kept plan shows now what it must show from now on
+        #[arg(long)]
+        accept: bool,
     },
     /// Runs a scenario several times with one seed, and finds where the runs part
     Verify {
@@ -72,6 +79,8 @@ enum Verb {
         #[arg(long, default_value = engine::NAMES[0])]
         engine: String,
     },
+    /// Makes a failing plan as small as it goes, and keeps what comes of it
+    Shrink(Shrinking),
     /// Prints the plan of a scenario and a seed, without running it
     Plan {
         /// The scenario file
@@ -137,7 +146,7 @@ pub fn execute(
         }
     };
     let shell = Shell { systems, program };
-    match shell.perform(arguments.verb, out) {
+    match shell.perform(arguments.verb, out, err) {
         Ok(code) => code,
         Err(problem) => {
             let _ = writeln!(err, "{problem}");
@@ -152,7 +161,7 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    fn perform(&self, verb: Verb, out: &mut dyn Write) -> Result<u8, Problem> {
+    fn perform(&self, verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Problem> {
         match verb {
             Verb::Run {
                 scenario,
@@ -165,13 +174,15 @@ impl Shell<'_> {
                 plan,
                 engine,
                 trace,
-            } => self.replay(&plan, engine, trace, out),
+                accept,
+            } => self.replay(&plan, engine, trace, accept, out),
             Verb::Verify {
                 scenario,
                 seed,
                 runs,
                 engine,
             } => self.verify(&scenario, seed, runs, &engine, out),
+            Verb::Shrink(asked) => self.shrink(asked, out, err),
             Verb::Plan { scenario, seed } => {
                 let text = self.plan(&scenario, seed)?.to_text();
                 files::print(out, &text)?;
@@ -221,10 +232,10 @@ impl Shell<'_> {
         file: &str,
         engine: Option<String>,
         trace: Option<String>,
+        accept: bool,
         out: &mut dyn Write,
     ) -> Result<u8, Problem> {
-        let text = files::read(file)?;
-        let plan = Plan::from_text(&text).map_err(|error| format!("{file} {error}"))?;
+        let plan = files::plan(file)?;
         let saved_by = plan.recorded.as_ref().map(|recorded| &recorded.engine);
         let name = engine.or(saved_by.cloned());
         let engine = engine_of(name.as_deref().unwrap_or(engine::NAMES[0]))?;
@@ -232,6 +243,10 @@ impl Shell<'_> {
         let run = replay(&plan, self.systems, &*engine).map_err(|error| error.to_string())?;
         if let Some(trace) = &mut trace {
             trace.write(|out| run.save_trace(out))?;
+        }
+        let command = format!("{} replay {file}", self.program);
+        if plan.expected.is_some() || accept {
+            return kept::tell(file, &run, accept, command, out);
         }
         let digest = run.outcome.trace.digest();
         let compared = match &plan.recorded {
@@ -243,7 +258,7 @@ impl Shell<'_> {
             None => "no run saved the plan: there is no digest to compare".to_owned(),
         };
         files::print(out, &format!("replay of {file}: {compared}\n\n"))?;
-        show(&run, format!("{} replay {file}", self.program), out)
+        show(&run, command, out)
     }
 
     fn verify(
@@ -357,6 +372,17 @@ pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
             .expect("a text takes what is written to it");
         panic!("{}", String::from_utf8_lossy(&text));
     }
+}
+
+/// Runs every plan that is kept in a directory, for a test: one line.
+///
+/// A directory that is not found where the test runs is looked for in the directories above.
+///
+/// # Panics
+///
+/// With each plan that does not show what it must, and what to do.
+pub fn assert_kept(directory: &str, systems: &Systems) {
+    kept::assert_all(&files::find_above(directory), systems);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A draw uses only arithmetic that every machine rounds alike, so that one seed gives one run
 //! everywhere; the logarithm of a machine's library differs in the last digit.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,21 @@ impl Latency {
             Latency::Exponential { .. } => "exponential",
             Latency::LogNormal { .. } => "log_normal",
             Latency::Bimodal { .. } => "bimodal",
+        }
+    }
+}
+
+/// In a few words, as reports show it.
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |us: u64| us as f64 / 1000.0;
+        match self.bounds_us() {
+            Some([least, most]) if least == most => write!(f, "{} ms", ms(least)),
+            Some([least, most]) => write!(f, "{}-{} ms", ms(least), ms(most)),
+            None => {
+                let usual = self.typical().as_secs_f64() * 1000.0;
+                write!(f, "{}, mostly {usual} ms", self.name())
+            }
         }
     }
 }

@@ -73,3 +73,15 @@ pub fn main(systems: fn() -> Vec<System>) -> ExitCode {
 pub fn assert_passes(file: &str, seed: u64, systems: fn() -> Vec<System>) {
     command::assert_passes(file, seed, &Systems::made_by(systems));
 }
+
+/// Runs every plan that is kept in a directory because it once failed, for a test: each must show
+/// the failure that its file says, or pass if that says it is mended. `shrink --name` keeps one.
+///
+/// A directory that is not found where the test runs is looked for in the directories above.
+///
+/// # Panics
+///
+/// With each plan that does not show what it must, and what to do.
+pub fn assert_kept(directory: &str, systems: fn() -> Vec<System>) {
+    command::assert_kept(directory, &Systems::made_by(systems));
+}

@@ -39,6 +39,7 @@ impl Run {
         // Whatever run may have saved the plan, the file is the same.
         let plan = Plan {
             recorded: None,
+            expected: None,
             ..self.plan.clone()
         };
         let origin = Origin {

@@ -5,10 +5,16 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::Problem;
+use crate::plan::Plan;
 
 /// The text of a file.
 pub(super) fn read(file: &str) -> Result<String, Problem> {
     std::fs::read_to_string(file).map_err(|error| format!("{file} cannot be read: {error}"))
+}
+
+/// The plan in a file.
+pub(super) fn plan(file: &str) -> Result<Plan, Problem> {
+    Plan::from_text(&read(file)?).map_err(|error| format!("{file} {error}"))
 }
 
 /// Prints a text.
@@ -49,6 +55,48 @@ impl Output {
     }
 }
 
+/// A file that appears as a whole or not at all, and in no other's place.
+#[derive(Debug)]
+pub(super) struct Whole {
+    name: String,
+    part: String,
+}
+
+impl Whole {
+    /// Sees to it that the file can be written, before there is anything to write.
+    pub(super) fn begin(name: &str, may_replace: bool) -> Result<Self, Problem> {
+        let wrong = |error: std::io::Error| format!("{name} cannot be written: {error}");
+        if !may_replace && Path::new(name).exists() {
+            return Err(format!("{name} is there already: --force writes over it"));
+        }
+        if let Some(directory) = Path::new(name).parent() {
+            std::fs::create_dir_all(directory).map_err(wrong)?;
+        }
+        let part = format!("{name}.part");
+        std::fs::write(&part, []).map_err(wrong)?;
+        let name = name.to_owned();
+        Ok(Self { name, part })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Writes it.
+    pub(super) fn end(self, text: &str) -> Result<(), Problem> {
+        let written = std::fs::write(&self.part, text);
+        let written = written.and_then(|()| std::fs::rename(&self.part, &self.name));
+        written.map_err(|error| format!("{} cannot be written: {error}", self.name))
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // It is gone where the file was written.
+        let _ = std::fs::remove_file(&self.part);
+    }
+}
+
 /// What begins a command that repeats this one.
 pub(super) fn program() -> String {
     if let Ok(package) = std::env::var("CARGO_PKG_NAME") {
@@ -72,8 +120,11 @@ pub(super) fn test_command() -> String {
     }
 }
 
-/// The file in this directory or the nearest above that has it; as it is where none has.
+/// The file or directory in this directory or the nearest above that has it; as it is where none has.
 pub(super) fn find_above(file: &str) -> String {
+    if Path::new(file).exists() {
+        return file.to_owned();
+    }
     let here = std::env::current_dir().unwrap_or_default();
     let found = here
         .ancestors()

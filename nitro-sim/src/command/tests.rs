@@ -1,5 +1,7 @@
 //! The command line: its words, its exit codes, and what it says of wrong input.
 
+mod kept;
+
 use std::path::Path;
 
 use super::*;
