@@ -79,12 +79,13 @@ impl Machines {
     }
 
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
-    /// randomness is its own. `network` makes its network, whose own work runs on the tasks.
+    /// randomness is its own. `network` makes its network, whose own work runs on the tasks. `life`
+    /// ends the tasks where the engine cannot drop them in one order itself.
     pub fn host(
         &self,
         name: &Arc<str>,
         incarnation: u32,
-        life: &Lifeline,
+        life: Option<&Lifeline>,
         clock: Arc<dyn Clock>,
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
@@ -94,7 +95,7 @@ impl Machines {
             name: Arc::clone(name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
-            life: life.clone(),
+            life: life.cloned(),
             disk: self.disks[name].clone(),
         });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
@@ -124,7 +125,7 @@ struct WatchedTasks {
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
-    life: Lifeline,
+    life: Option<Lifeline>,
     disk: SimulatedDisk,
 }
 
@@ -134,7 +135,12 @@ impl Tasks for WatchedTasks {
         let node = Arc::clone(&self.name);
         let chance = self.chance.clone();
         let future = Box::pin(Yielding { future, chance });
-        let future = Watched::new(Arc::clone(&clock), recorder.clone(), &self.life, future);
+        let future = Watched::new(
+            Arc::clone(&clock),
+            recorder.clone(),
+            self.life.as_ref(),
+            future,
+        );
         let watched = async move {
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
                 let at_us = clock.now().as_nanos() / 1000;

@@ -20,6 +20,7 @@ pub mod net;
 mod outcome;
 mod process;
 mod shim;
+mod timers;
 mod turn;
 mod watch;
 mod worker;

@@ -13,16 +13,17 @@ use crate::record::Recorder;
 
 /// How often a task may be polled while virtual time stands still: far more than any burst of
 /// messages wakes it, and a moment of this machine's time.
-pub const POLLS_AT_ONE_TIME_MAX: u64 = 200_000;
+pub const POLLS_AT_ONE_TIME_MAX: u64 = 50_000;
 
-/// A future of a node that ends with the node's life, that panics when it is polled without end while time stands still, and
-/// stops when the run has recorded as much as it may.
+/// A future of a node that ends with the node's life, that panics when it is polled without end
+/// while time stands still, and stops when the run has recorded as much as it may.
 ///
 /// A loop that never awaits is beyond its reach.
 pub struct Watched<T> {
     /// None once the node's life is over.
     future: Option<BoxFuture<'static, T>>,
-    life: Joined,
+    /// None where nobody cuts it.
+    life: Option<Joined>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     time: Instant,
@@ -34,12 +35,12 @@ impl<T> Watched<T> {
     pub fn new(
         clock: Arc<dyn Clock>,
         recorder: Recorder,
-        life: &Lifeline,
+        life: Option<&Lifeline>,
         future: BoxFuture<'static, T>,
     ) -> Self {
         Self {
             future: Some(future),
-            life: life.join(),
+            life: life.map(Lifeline::join),
             clock,
             recorder,
             time: Instant::ORIGIN,
@@ -52,7 +53,9 @@ impl<T> Future for Watched<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        if self.life.is_cut(context.waker()) {
+        if let Some(life) = &self.life
+            && life.is_cut(context.waker())
+        {
             self.future = None;
         }
         if self.recorder.is_full() {
@@ -67,7 +70,8 @@ impl<T> Future for Watched<T> {
         let polls = self.polls;
         assert!(
             polls <= POLLS_AT_ONE_TIME_MAX,
-            "polled {polls} times while time stood still: it loops without waiting"
+            "polled {polls} times while virtual time stood still: it loops without waiting for a \
+             timer or a message"
         );
         let Some(future) = &mut self.future else {
             return Poll::Pending;

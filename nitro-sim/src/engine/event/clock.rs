@@ -1,13 +1,12 @@
 //! The clocks of a node: what they say at a time of the cluster, and when they will say a time.
 
 use std::cell::Cell;
-use std::task::{Context, Poll};
 
-use nitro::host::tokio::MachineClock;
 use nitro::host::{Clock, Timer};
 use nitro::time::{Instant, WallTime};
 
 use super::shim;
+use super::timers::Timers;
 
 /// The civil time at which every run begins: 2026-01-01T00:00:00Z.
 const EPOCH_UNIX_NANOS: u64 = 1_767_225_600 * 1_000_000_000;
@@ -49,6 +48,9 @@ impl NodeClock {
     /// What the node's clock says.
     pub(super) fn local(&self, cluster: u64) -> u64 {
         let (cluster_since, local_since) = self.since;
+        if self.drifts.is_empty() {
+            return local_since + (cluster - cluster_since);
+        }
         let passed = i128::from(cluster - cluster_since);
         let rate = MILLION + i128::from(self.parts_per_million());
         local_since + u64::try_from(passed * rate / MILLION).unwrap_or(u64::MAX / 2)
@@ -57,6 +59,9 @@ impl NodeClock {
     /// When the node's clock will say `local`, at the earliest.
     pub(super) fn cluster(&self, local: u64) -> u64 {
         let (cluster_since, local_since) = self.since;
+        if self.drifts.is_empty() {
+            return cluster_since.saturating_add(local.saturating_sub(local_since));
+        }
         let left = i128::from(local.saturating_sub(local_since));
         let rate = MILLION + i128::from(self.parts_per_million());
         let passed = (left * MILLION + rate - 1) / rate;
@@ -109,19 +114,17 @@ impl NodeClock {
 /// The clock of a host: what the shim says to whoever runs. It is the same as `std::time` and
 /// tokio see, without the way through them.
 #[derive(Clone, Debug)]
-pub(super) struct EventClock {
-    runtime: MachineClock,
-    /// When this life of the node began, on its own clock.
-    born: Instant,
-}
+pub(super) struct EventClock(Timers);
 
 impl EventClock {
     /// The clock of a life that begins now.
     pub(super) fn begin() -> Self {
-        Self {
-            runtime: MachineClock::new(),
-            born: now(),
-        }
+        Self(Timers::begin(now()))
+    }
+
+    /// Its timers.
+    pub(super) fn timers(&self) -> &Timers {
+        &self.0
     }
 }
 
@@ -139,29 +142,7 @@ impl Clock for EventClock {
     }
 
     fn timer(&self, at: Instant) -> Box<dyn Timer> {
-        let born = self.born;
-        let inner = self.runtime.timer(since(born, at));
-        Box::new(EventTimer { born, inner })
-    }
-}
-
-/// A point of the run on the clock of a life that was born later.
-fn since(born: Instant, at: Instant) -> Instant {
-    Instant::ORIGIN + at.since(born)
-}
-
-struct EventTimer {
-    born: Instant,
-    inner: Box<dyn Timer>,
-}
-
-impl Timer for EventTimer {
-    fn reset(&mut self, at: Instant) {
-        self.inner.reset(since(self.born, at));
-    }
-
-    fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.inner.poll_elapsed(context)
+        Box::new(self.0.timer(at, now))
     }
 }
 

@@ -131,6 +131,7 @@ impl<'p> Cluster<'p> {
                     break;
                 }
                 self.advance(at);
+                self.net.set_now(Instant::from_nanos(at));
                 self.apply_next_fault();
                 continue;
             }
@@ -143,6 +144,7 @@ impl<'p> Cluster<'p> {
             }
         }
         self.advance(end);
+        self.net.set_now(Instant::from_nanos(end));
         Ended::Finished
     }
 
@@ -166,7 +168,6 @@ impl<'p> Cluster<'p> {
             self.turns_now = 0;
             self.now = at;
             self.time_us.store(at / 1000, Ordering::Relaxed);
-            self.net.set_now(Instant::from_nanos(at));
         }
     }
 
@@ -196,24 +197,30 @@ impl<'p> Cluster<'p> {
         if self.turns_now > TURNS_AT_ONE_TIME_MAX {
             return Some(self.spinning(node));
         }
-        let net = self.net.clone();
         let is_own = self.nodes[node].entry.is_some_and(|(at, _)| at <= now);
-        self.enter(node, is_own, || net.deliver(node, Instant::from_nanos(now)));
+        self.enter(node, is_own, |net| {
+            net.deliver(node, Instant::from_nanos(now))
+        });
         let at_us = self.now_us();
         self.recorder.is_full().then_some(Ended::TooMuch { at_us })
     }
 
     /// Enters a node, with `arrive` first among its tasks. If that says that it woke nobody, and
     /// nothing of the node's own is due, nothing of it runs.
-    pub(super) fn enter(&mut self, node: usize, is_due: bool, arrive: impl FnOnce() -> bool) {
-        let now = self.now;
+    pub(super) fn enter(&mut self, node: usize, is_due: bool, arrive: impl FnOnce(&Net) -> bool) {
+        let (now, net) = (self.now, &self.net);
         let seat = &mut self.nodes[node];
         let Some((machine, life)) = &mut seat.running else {
             return;
         };
         let view = seat.clock.view(now, machine.random());
+        let local = Instant::from_nanos(seat.clock.local(now));
         self.page.enter(node, now / 1000);
-        let Some(Ran { wakes, turned }) = machine.turn(view, || arrive() || is_due) else {
+        let ran = machine.turn(view, || {
+            life.timers.fire(local);
+            arrive(net) || is_due
+        });
+        let Some(Ran { wakes, turned }) = ran else {
             return;
         };
         for (fault, is_of_wall) in &seat.clock_faults {
@@ -232,12 +239,19 @@ impl<'p> Cluster<'p> {
             self.drop_machine(node);
             return;
         }
-        let wakes = wakes.map(|local| seat.clock.wakes(local).max(now + 1));
-        self.schedule(node, wakes);
+        let of_runtime = wakes.map(|local| seat.clock.wakes(local));
+        let of_timers = life.timers.next();
+        let of_timers = of_timers.map(|local| seat.clock.cluster(local.as_nanos()));
+        let wakes = of_runtime.into_iter().chain(of_timers).min();
+        self.schedule(node, wakes.map(|at| at.max(now + 1)));
     }
 
     /// Has a node entered at a time, and not before; none for when something comes.
     pub(super) fn schedule(&mut self, node: usize, at: Option<u64>) {
+        let entry = self.nodes[node].entry;
+        if at == entry.map(|(at, _)| at) {
+            return;
+        }
         self.unschedule(node);
         if let Some(at) = at {
             let tie = (self.ties.next_u64() >> 32) as u32;
@@ -256,7 +270,7 @@ impl<'p> Cluster<'p> {
     pub(super) fn look(&mut self, node: usize) {
         let seat = &self.nodes[node];
         if seat.pauses.is_empty() && seat.busy_until == 0 {
-            self.enter(node, true, || true);
+            self.enter(node, true, |_| true);
         }
     }
 
@@ -286,7 +300,7 @@ impl<'p> Cluster<'p> {
         let (life, live) = seat.part.begin(&self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;
-        self.enter(node, true, || spawn(live));
+        self.enter(node, true, |_| spawn(live));
     }
 
     /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so

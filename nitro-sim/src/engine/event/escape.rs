@@ -37,8 +37,8 @@ impl fmt::Display for Escape {
                  another executor's block_on), and nobody is there to wake it; use tokio::sync"
             }
             Escape::Spin => {
-                "its tasks wake one another without end while virtual time stands still; wait for \
-                 something: a timer, a message"
+                "a task that it gave to tokio itself (tokio::spawn), or many of its own, are woken \
+                 without end while virtual time stands still; wait for something: a timer, a message"
             }
         })
     }

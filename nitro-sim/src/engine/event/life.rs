@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::clock::EventClock;
 use super::net::Net;
-use crate::machine::{Lifeline, Machines, Watched};
+use super::timers::Timers;
+use crate::machine::{Machines, Watched};
 use crate::operation::PlannedOperation;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -96,6 +97,8 @@ pub(super) struct Life {
     pub(super) stop: latest::Sender<bool>,
     /// Whether the role has returned.
     pub(super) is_over: Arc<AtomicBool>,
+    /// What its clock has been asked to tell.
+    pub(super) timers: Timers,
 }
 
 impl Part {
@@ -106,17 +109,18 @@ impl Part {
         net: &Net,
         incarnation: u32,
     ) -> (Life, impl Future<Output = ()> + Send + use<>) {
+        let clock = EventClock::begin();
         let life = Life {
             stop: latest::Sender::new(false),
             is_over: Arc::new(AtomicBool::new(false)),
+            timers: clock.timers().clone(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(EventClock::begin());
-        // A run's process is new, so its runtimes drop their tasks in one order, and nobody cuts this.
-        let tied = Lifeline::default();
+        let clock: Arc<dyn Clock> = Arc::new(clock);
         let network = |_| net.network(self.number);
         let host = self
             .machines
-            .host(&self.name, incarnation, &tied, Arc::clone(&clock), network);
+            // A run's process is new, so its runtimes drop their tasks in one order.
+            .host(&self.name, incarnation, None, Arc::clone(&clock), network);
         let node = Node::new(NodeParts {
             name: Arc::clone(&self.name),
             role: self.role_name.clone(),
@@ -133,7 +137,7 @@ impl Part {
         let role = Arc::clone(&self.role);
         let living = async move { role(node).await }.boxed();
         let recorder = self.recorder.clone();
-        let living = Watched::new(Arc::clone(&clock), recorder.clone(), &tied, living);
+        let living = Watched::new(Arc::clone(&clock), recorder.clone(), None, living);
         let (name, is_over) = (Arc::clone(&self.name), Arc::clone(&life.is_over));
         let live = async move {
             let error = match AssertUnwindSafe(living).catch_unwind().await {

@@ -37,6 +37,7 @@ mod state;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use nitro::host::Network;
 use nitro::time::Instant;
@@ -96,12 +97,17 @@ impl Net {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.lock().expect("no panic while the network is held");
         let result = work(&mut state);
-        let woken = std::mem::take(&mut state.woken);
-        let discarded = std::mem::take(&mut state.discarded);
-        drop(state);
-        drop(discarded);
-        for waker in woken {
-            waker.wake();
+        if state.woken.len() > 1 || !state.discarded.is_empty() {
+            let woken = std::mem::take(&mut state.woken);
+            let discarded = std::mem::take(&mut state.discarded);
+            drop(state);
+            drop(discarded);
+            woken.into_iter().for_each(Waker::wake);
+        } else {
+            // What most calls do: the list keeps its place.
+            let woken = state.woken.pop();
+            drop(state);
+            woken.into_iter().for_each(Waker::wake);
         }
         result
     }

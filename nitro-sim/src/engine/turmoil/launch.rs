@@ -93,7 +93,7 @@ impl Launch {
         let host = self.machines.host(
             &self.name,
             incarnation,
-            &lifeline,
+            Some(&lifeline),
             Arc::clone(&clock) as Arc<dyn Clock>,
             |tasks| Arc::new(Attachment::new(at, Arc::new(sockets), tasks)),
         );
@@ -115,7 +115,7 @@ impl Launch {
         let living = Watched::new(
             Arc::clone(&clock) as _,
             self.recorder.clone(),
-            &lifeline,
+            Some(&lifeline),
             living,
         );
         let error = match AssertUnwindSafe(living).catch_unwind().await {

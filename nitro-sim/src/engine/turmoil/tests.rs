@@ -447,7 +447,7 @@ fn a_loop_that_waits_for_nothing_fails_the_run_by_node() {
         reason(&verdict).contains("server-1 at 0.000 s: panicked: polled"),
         "{verdict:?}"
     );
-    assert!(reason(&verdict).ends_with("it loops without waiting"));
+    assert!(reason(&verdict).ends_with("waiting for a timer or a message"));
 }
 
 #[test]

@@ -105,31 +105,58 @@ fn waiting_for_another_thread_is_an_escape() {
     assert_escape(lock, "a lock it holds already", "tokio::sync");
 }
 
+/// Goes on without end once this much time has passed, and waits for nothing.
+async fn spin_after(node: Node, at: Duration) {
+    node.host().clock.sleep(at).await;
+    loop {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
-fn tasks_that_yield_for_ever_are_named_with_their_node_and_time() {
+fn a_task_that_goes_on_while_time_stands_still_is_named_with_its_node_and_time() {
+    for yields in ["off", "default", "aggressive"] {
+        let system = lone(|node| {
+            Box::pin(async move {
+                let spinning = spin_after(node.clone(), ms(250));
+                drop(node.host().tasks.spawn("spinner", Box::pin(spinning)));
+                spin_after(node, ms(400)).await;
+                Ok(())
+            })
+        });
+        let text = duo(1, &format!("[schedule]\nyields = \"{yields}\"\n"));
+        let trace = trace(&text, &system);
+        let panics = |event: &&crate::trace::Event| match &event.kind {
+            EventKind::TaskPanicked { task, message } => {
+                task == "spinner" && message.contains("while virtual time stood still")
+            }
+            _ => false,
+        };
+        let task = trace.events().iter().find(panics).expect("it is stopped");
+        let place = (task.at_us / 1000, task.node.as_deref());
+        assert_eq!(place, (250, Some("server-1")));
+        let stops = |event: &&crate::trace::Event| match &event.kind {
+            EventKind::NodeStopped { error: Some(error) } => error.contains("without waiting"),
+            _ => false,
+        };
+        let role = trace.events().iter().find(stops).expect("it is stopped");
+        assert_eq!(role.at_us / 1000, 400);
+    }
+}
+
+#[test]
+fn a_task_of_tokios_that_goes_on_while_time_stands_still_ends_the_run() {
     let ended = ended(|_| {
         Box::pin(async {
-            loop {
-                tokio::task::yield_now().await;
-            }
+            tokio::spawn(async {
+                loop {
+                    tokio::task::yield_now().await;
+                }
+            });
+            std::future::pending().await
         })
     });
-    assert_escape(ended, "without end", "a timer");
-    let own = super::outcome(
-        &duo(2, ""),
-        &lone(|_| {
-            Box::pin(async {
-                tokio::spawn(async {
-                    tokio::time::sleep(ms(250)).await;
-                    loop {
-                        tokio::task::yield_now().await;
-                    }
-                });
-                std::future::pending().await
-            })
-        }),
-    );
-    assert_escape(own.ended, "without end", "a timer");
+    assert_escape(ended, "tokio::spawn", "a timer");
 }
 
 #[test]
