@@ -43,7 +43,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["engine"],
             &["check"],
             &["run"],
-            &["replay", "report", "shrink"],
+            &["explore", "replay", "report", "shrink"],
             &["builtin", "command"],
             &["main"],
         ],

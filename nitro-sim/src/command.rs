@@ -1,12 +1,14 @@
-//! The command line, over any systems: `run`, `replay`, `verify`, `shrink`, `plan`, `check`,
-//! `systems`.
+//! The command line, over any systems: `run`, `explore`, `merge`, `replay`, `verify`, `shrink`,
+//! `plan`, `check`, `systems`.
 
+mod explore;
 mod files;
 mod kept;
+mod results_file;
 mod shrink;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +43,9 @@ enum Verb {
         /// The seed, 0 to 2^64 - 1: it makes every choice
         #[arg(long, value_parser = seed)]
         seed: u64,
+        /// The seed also draws which faults are on, and how hard, as in `explore`
+        #[arg(long)]
+        swarm: bool,
         /// The engine
         #[arg(long, default_value = engine::NAMES[0])]
         engine: String,
@@ -51,6 +56,10 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         trace: Option<String>,
     },
+    /// Runs many seeds of a scenario, and counts failures by what they have in common
+    Explore(explore::Explore),
+    /// Puts together the results of the parts of a sweep
+    Merge(explore::Merge),
     /// Runs a saved plan again, and compares digests
     Replay {
         /// The plan file
@@ -88,6 +97,9 @@ enum Verb {
         /// The seed, 0 to 2^64 - 1
         #[arg(long, value_parser = seed)]
         seed: u64,
+        /// The seed also draws which faults are on, and how hard, as in `explore`
+        #[arg(long)]
+        swarm: bool,
     },
     /// Checks scenario files, without running them
     Check {
@@ -118,13 +130,13 @@ fn seed(text: &str) -> Result<u64, String> {
 pub fn main(systems: &Systems) -> ExitCode {
     let program = files::program();
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    ExitCode::from(execute(
-        std::env::args_os(),
+    let is_terminal = std::io::stderr().is_terminal();
+    let shell = Shell {
         systems,
-        &program,
-        &mut out,
-        &mut err,
-    ))
+        program: &program,
+        is_terminal,
+    };
+    ExitCode::from(shell.execute(std::env::args_os(), &mut out, &mut err))
 }
 
 /// Runs a command line: its exit code. `program` begins the commands that it prints.
@@ -135,41 +147,62 @@ pub fn execute(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let is_asked_for = error.exit_code() == 0;
-            let to: &mut dyn Write = if is_asked_for { out } else { err };
-            // Nothing is left to do for a reader that has gone.
-            let _ = write!(to, "{error}");
-            return if is_asked_for { PASS } else { REFUSED };
-        }
+    let shell = Shell {
+        systems,
+        program,
+        is_terminal: false,
     };
-    let shell = Shell { systems, program };
-    match shell.perform(arguments.verb, out, err) {
-        Ok(code) => code,
-        Err(problem) => {
-            let _ = writeln!(err, "{problem}");
-            REFUSED
-        }
-    }
+    shell.execute(arguments, out, err)
 }
 
 struct Shell<'a> {
     systems: &'a Systems,
     program: &'a str,
+    /// Whether a person sees the error output while it is written.
+    is_terminal: bool,
 }
 
 impl Shell<'_> {
+    fn execute(
+        &self,
+        arguments: impl IntoIterator<Item = OsString>,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> u8 {
+        let arguments = match Arguments::try_parse_from(arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                let is_asked_for = error.exit_code() == 0;
+                let to: &mut dyn Write = if is_asked_for { out } else { err };
+                // Nothing is left to do for a reader that has gone.
+                let _ = write!(to, "{error}");
+                return if is_asked_for { PASS } else { REFUSED };
+            }
+        };
+        match self.perform(arguments.verb, out, err) {
+            Ok(code) => code,
+            Err(problem) => {
+                let _ = writeln!(err, "{problem}");
+                REFUSED
+            }
+        }
+    }
+
     fn perform(&self, verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Problem> {
         match verb {
             Verb::Run {
                 scenario,
                 seed,
+                swarm,
                 engine,
                 save,
                 trace,
-            } => self.run(&scenario, seed, &engine, [save, trace], out),
+            } => {
+                let plan = self.plan(&scenario, seed, swarm)?;
+                self.run(&scenario, &plan, &engine, [save, trace], out)
+            }
+            Verb::Explore(explore) => self.explore(&explore, out, err),
+            Verb::Merge(merge) => self.merge(&merge, out),
             Verb::Replay {
                 plan,
                 engine,
@@ -183,8 +216,12 @@ impl Shell<'_> {
                 engine,
             } => self.verify(&scenario, seed, runs, &engine, out),
             Verb::Shrink(asked) => self.shrink(asked, out, err),
-            Verb::Plan { scenario, seed } => {
-                let text = self.plan(&scenario, seed)?.to_text();
+            Verb::Plan {
+                scenario,
+                seed,
+                swarm,
+            } => {
+                let text = self.plan(&scenario, seed, swarm)?.to_text();
                 files::print(out, &text)?;
                 Ok(PASS)
             }
@@ -193,37 +230,41 @@ impl Shell<'_> {
         }
     }
 
-    fn plan(&self, file: &str, seed: u64) -> Result<Plan, Problem> {
+    fn plan(&self, file: &str, seed: u64, swarm: bool) -> Result<Plan, Problem> {
         let text = files::read(file)?;
         let scenario = Scenario::parse(file, &text, &self.systems.catalogue());
         let scenario = scenario.map_err(|problems| problems.to_string())?;
-        Plan::new(&scenario, seed).map_err(|error| format!("{file}, seed {seed}: {error}"))
+        let plan = match swarm {
+            true => Plan::swarm(&scenario, seed),
+            false => Plan::new(&scenario, seed),
+        };
+        plan.map_err(|error| format!("{file}, seed {seed}: {error}"))
     }
 
     fn run(
         &self,
         file: &str,
-        seed: u64,
+        plan: &Plan,
         engine: &str,
         [save, trace]: [Option<String>; 2],
         out: &mut dyn Write,
     ) -> Result<u8, Problem> {
-        let plan = self.plan(file, seed)?;
         let engine = engine_of(engine)?;
         let (mut save, mut trace) = (Output::open(save)?, Output::open(trace)?);
-        let run = run(&plan, self.systems, &*engine).map_err(|error| error.to_string())?;
+        let run = run(plan, self.systems, &*engine).map_err(|error| error.to_string())?;
         if let Some(save) = &mut save {
             save.write(|out| out.write_all(to_save(&run).to_text().as_bytes()))?;
         }
         if let Some(trace) = &mut trace {
             trace.write(|out| run.save_trace(out))?;
         }
-        let program = self.program;
-        let name = engine.name();
-        let command = match name == engine::NAMES[0] {
-            true => format!("{program} run {file} --seed {seed}"),
-            false => format!("{program} run {file} --seed {seed} --engine {name}"),
-        };
+        let mut command = format!("{} run {file} --seed {}", self.program, plan.seed);
+        if engine.name() != engine::NAMES[0] {
+            command.push_str(&format!(" --engine {}", engine.name()));
+        }
+        if plan.swarm.is_some() {
+            command.push_str(" --swarm");
+        }
         show(&run, command, out)
     }
 
@@ -269,7 +310,7 @@ impl Shell<'_> {
         engine: &str,
         out: &mut dyn Write,
     ) -> Result<u8, Problem> {
-        let plan = self.plan(file, seed)?;
+        let plan = self.plan(file, seed, false)?;
         engine_of(engine)?;
         let anew = || {
             let started = engine::anew(engine, self.systems);
@@ -356,10 +397,11 @@ pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
     let shell = Shell {
         systems,
         program: "nitro-sim",
+        is_terminal: false,
     };
     let file = files::find_above(file);
     let plan = shell
-        .plan(&file, seed)
+        .plan(&file, seed, false)
         .unwrap_or_else(|error| panic!("{error}"));
     let engine = engine::anew(engine::NAMES[0], systems).unwrap_or_else(|error| panic!("{error}"));
     let engine = engine.expect("the default engine is there");

@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | 7 | `main` | the command line of the built-in systems |
 //! | 6 | [`command`], [`builtin`] | the command line; the systems that come with it |
-//! | 5 | [`replay`], [`report`], [`shrink`] | what one does with runs |
+//! | 5 | [`explore`], [`replay`], [`report`], [`shrink`] | what one does with runs |
 //! | 4 | [`run`] | a plan, run and judged |
 //! | 3 | [`engine`], then [`check`] | make a trace; judge it |
 //! | 2 | [`plan`], [`machine`] | every choice made; a node's host |
@@ -32,6 +32,7 @@ pub mod check;
 pub mod command;
 pub mod draw;
 pub mod engine;
+pub mod explore;
 pub mod fault;
 pub mod latency;
 pub mod machine;

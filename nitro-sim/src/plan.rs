@@ -5,6 +5,7 @@ mod expand;
 mod faults;
 mod file;
 mod sound;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::operation::PlannedOperation;
 use crate::scenario::{Checks, Network, Scenario, Schedule};
 
 pub use file::{PlanFileError, comments};
+pub use swarm::Swarm;
 
 /// The version of the plan file.
 pub const FORMAT: u32 = 1;
@@ -55,6 +57,9 @@ pub struct Plan {
     pub parameters: BTreeMap<String, Parameter>,
     /// How the run is judged.
     pub checks: Checks,
+    /// How it differs from what the scenario says, where its seed drew that too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<Swarm>,
     /// The run that saved it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Recorded>,
@@ -152,6 +157,28 @@ impl Plan {
     ///
     /// When the scenario asks for too much, or the seed leads to a contradiction.
     pub fn new(scenario: &Scenario, seed: u64) -> Result<Self, PlanError> {
+        let faults = faults::expand(scenario, seed, &Swarm::default())?;
+        Self::with(scenario, seed, faults)
+    }
+
+    /// The plan of a scenario and a seed that also draws which of the faults are on, how hard they
+    /// are, and how the nodes' tasks take turns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::new`].
+    pub fn swarm(scenario: &Scenario, seed: u64) -> Result<Self, PlanError> {
+        let mut swarm = Swarm::draw(scenario, seed);
+        let faults = faults::expand(scenario, seed, &swarm)?;
+        let schedule = swarm.schedule(scenario, &faults, seed);
+        Ok(Self {
+            schedule,
+            swarm: Some(swarm),
+            ..Self::with(scenario, seed, faults)?
+        })
+    }
+
+    fn with(scenario: &Scenario, seed: u64, faults: Vec<PlannedFault>) -> Result<Self, PlanError> {
         Ok(Self {
             format: FORMAT,
             scenario: scenario.name.clone(),
@@ -159,12 +186,13 @@ impl Plan {
             seed,
             duration_ms: scenario.duration_ms,
             nodes: expand::nodes(scenario),
-            faults: faults::expand(scenario, seed)?,
+            faults,
             operations: expand::operations(scenario, seed)?,
             network: scenario.network.clone(),
             schedule: scenario.schedule,
             parameters: expand::parameters(scenario, seed),
             checks: scenario.checks.clone(),
+            swarm: None,
             recorded: None,
             expected: None,
         })

@@ -25,6 +25,8 @@ pub struct Report {
     pub nodes: Vec<(String, usize)>,
     /// How long it ran, in virtual milliseconds.
     pub duration_ms: u64,
+    /// How its plan differs from what the scenario says, in words; none where it drew nothing.
+    pub swarm: Option<String>,
     /// What was done, by time.
     pub faults: Vec<FaultLine>,
     /// What was asked, by workload.
@@ -106,6 +108,7 @@ impl Report {
             engine: run.engine.to_owned(),
             nodes: nodes(run),
             duration_ms: plan.duration_ms,
+            swarm: plan.swarm.as_ref().map(ToString::to_string),
             faults: faults(run),
             workloads: workloads(&history),
             failed: failed(&history),

@@ -1,6 +1,7 @@
 //! A plan, run and judged: with its whole trace ([`run`]), or where it ran and in short
 //! ([`summarize`]), many at a time ([`Pool`]).
 
+mod behaviours;
 mod pool;
 mod summary;
 

@@ -57,6 +57,7 @@ fn plan() -> Plan {
             max_failed: Some(0),
             ..Checks::default()
         },
+        swarm: None,
         recorded: None,
         expected: None,
     }

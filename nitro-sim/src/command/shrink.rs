@@ -28,6 +28,9 @@ pub(super) struct Shrinking {
     /// The seed, 0 to 2^64 - 1; without one the file is a plan
     #[arg(long, value_parser = seed)]
     seed: Option<u64>,
+    /// The seed also draws which faults are on, and how hard, as in `explore`
+    #[arg(long, requires = "seed")]
+    swarm: bool,
     /// The engine; by default the one that saved the plan, or the first
     #[arg(long)]
     engine: Option<String>,
@@ -79,7 +82,7 @@ impl Shell<'_> {
     ) -> Result<u8, Problem> {
         let file = &asked.file;
         let plan = match asked.seed {
-            Some(seed) => self.plan(file, seed)?,
+            Some(seed) => self.plan(file, seed, asked.swarm)?,
             None => files::plan(file)?,
         };
         let saved_by = plan.recorded.as_ref().map(|recorded| &recorded.engine);

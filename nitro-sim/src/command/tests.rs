@@ -167,6 +167,30 @@ fn seeds_files_and_engines_that_are_wrong_exit_two_with_the_reason() {
         ("replay @s.toml", "s.toml is not a plan"),
         ("check @s.toml @missing.toml", "missing.toml cannot be read"),
         ("dance", "unrecognized subcommand"),
+        ("explore @s.toml", "--seeds <SEEDS>"),
+        ("explore @s.toml --seeds 0", "\"0\" holds no seed"),
+        ("explore @s.toml --seeds 9..3", "\"9..3\" holds no seed"),
+        (
+            "explore @s.toml --seeds 9 --jobs 0",
+            "expected how many runs go on at a time, 1 or more",
+        ),
+        (
+            "explore @s.toml --seeds 9 --shard 2/2",
+            "there is no part 2 of 2: they are 0/2 to 1/2",
+        ),
+        (
+            "explore @s.toml --seeds 9 --json @no/where.json",
+            "no/where.json cannot be written",
+        ),
+        (
+            "explore @s.toml --seeds 9 --engine real",
+            "there is no engine \"real\"",
+        ),
+        (
+            "merge @s.toml",
+            "s.toml does not hold the results of a sweep",
+        ),
+        ("merge @missing.json", "missing.json cannot be read"),
     ] {
         let said = desk.say(line);
         assert_eq!(said.code, 2, "{line}");
@@ -214,4 +238,83 @@ fn a_test_runs_a_scenario_in_one_line_and_shows_the_report_when_it_fails() {
         message.contains("verdict     FAIL\n            max_failed"),
         "{message}"
     );
+}
+
+#[test]
+fn the_parts_of_a_sweep_merge_and_one_that_is_given_twice_counts_once() {
+    let desk = Desk::new(SCENARIO);
+    let whole = desk.say("explore @s.toml --seeds 4 --jobs 1 --json @whole.json");
+    assert_eq!(whole.code, 0, "{}{}", whole.out, whole.err);
+    for part in [0, 1] {
+        let line = format!("explore @s.toml --seeds 4 --shard {part}/2 --json @part-{part}.json");
+        assert_eq!(desk.say(&line).code, 0);
+    }
+    let merged = desk.say("merge @part-0.json @part-1.json @part-0.json --json @merged.json");
+    let head = "part-0.json is part-0.json again: it counts once\n2 results of one sweep\n\n";
+    assert_eq!(merged.out, format!("{head}{}", whole.out));
+    let read = |name: &str| std::fs::read(desk.path(name)).unwrap();
+    assert_eq!(read("merged.json"), read("whole.json"));
+    let shared = desk.say("merge @whole.json @part-1.json");
+    assert_eq!(shared.code, 2);
+    assert!(
+        shared
+            .err
+            .contains("part-1.json has the seeds 2..4, which another file has too"),
+        "{}",
+        shared.err
+    );
+    let half = desk.say("merge @part-0.json");
+    assert_eq!(half.code, 0);
+}
+
+#[test]
+fn a_failure_that_a_sweep_finds_is_the_one_that_its_command_repeats() {
+    let desk = Desk::new(&SCENARIO.replace("[checks]", "[checks]\nmax_failed = 0"));
+    let found = desk.say("explore @s.toml --seeds 9 --stop-at 1");
+    assert_eq!(found.code, 1, "{}", found.err);
+    let again = found
+        .out
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("again   sim "));
+    let again = again.unwrap().replace("s.toml", "@s.toml");
+    assert!(again.ends_with(" --swarm"), "{again}");
+    assert!(found.err.contains(" fails: max_failed"), "{}", found.err);
+    let ran = desk.say(&again);
+    assert_eq!(ran.code, 1);
+    let said = ran
+        .out
+        .lines()
+        .find(|line| line.contains("operations failed; most 0"))
+        .unwrap();
+    assert!(found.out.contains(said.trim()), "{said}: {}", found.out);
+    let swarm = ran
+        .out
+        .lines()
+        .find(|line| line.starts_with("  swarm     "));
+    assert!(swarm.is_some(), "{}", ran.out);
+    let plan = desk.say(&again.replace("run ", "plan "));
+    assert!(plan.out.contains("\n[swarm]\n"), "{}", plan.out);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_do_not_fit_on_the_disk_are_kept_elsewhere_and_shown() {
+    let desk = Desk::new(SCENARIO);
+    let said = desk.say("explore @s.toml --seeds 2 --json /dev/full");
+    assert_eq!(said.code, 2);
+    assert!(
+        said.out.contains("\n  passed               2\n"),
+        "{}",
+        said.out
+    );
+    let (_, elsewhere) = said.err.rsplit_once("the results are in ").unwrap();
+    assert!(
+        said.err
+            .contains("/dev/full cannot be written: No space left"),
+        "{}",
+        said.err
+    );
+    let text = std::fs::read_to_string(elsewhere.trim()).unwrap();
+    std::fs::remove_file(elsewhere.trim()).unwrap();
+    assert!(crate::explore::results::Results::from_text(&text).is_ok());
 }

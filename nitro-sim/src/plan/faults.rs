@@ -1,6 +1,7 @@
 //! The faults of a plan: times, nodes and numbers decided, durations turned into begin and end.
 
 use super::PlanError;
+use super::swarm::{Lean, Swarm};
 use crate::draw::Draw;
 use crate::fault::{Fault, Phase, PlannedFault};
 use crate::scenario::{FaultChoice, FaultKind, NodeFault, Range, Scenario, Target, node_names};
@@ -10,6 +11,7 @@ struct Timed<'a> {
     choice: &'a FaultChoice,
     index: usize,
     draw: Draw,
+    lean: Lean,
     at_ms: u64,
     until_ms: Option<u64>,
 }
@@ -21,8 +23,12 @@ struct Down {
     until_ms: u64,
 }
 
-pub(super) fn expand(scenario: &Scenario, seed: u64) -> Result<Vec<PlannedFault>, PlanError> {
-    let mut timed = timed(scenario, seed);
+pub(super) fn expand(
+    scenario: &Scenario,
+    seed: u64,
+    swarm: &Swarm,
+) -> Result<Vec<PlannedFault>, PlanError> {
+    let mut timed = timed(scenario, seed, swarm);
     timed.sort_by_key(|fault| (fault.at_ms, fault.index));
     let mut down = down_by_name(&timed, scenario.duration_ms);
     let mut planned = Vec::new();
@@ -44,20 +50,22 @@ pub(super) fn expand(scenario: &Scenario, seed: u64) -> Result<Vec<PlannedFault>
     Ok(planned)
 }
 
-fn timed(scenario: &Scenario, seed: u64) -> Vec<Timed<'_>> {
+fn timed<'a>(scenario: &'a Scenario, seed: u64, swarm: &Swarm) -> Vec<Timed<'a>> {
     let mut timed = Vec::new();
     for (index, choice) in scenario.faults.iter().enumerate() {
         let mut draw = Draw::new(seed, &format!("fault/{}", stream(scenario, index)));
         let is_planned = draw.chance(choice.probability);
         let at_ms = draw.whole(choice.at_ms.min, choice.at_ms.max);
+        let lean = swarm.lean(&choice.id);
         let until_ms = choice
             .for_ms
-            .map(|last| at_ms + draw.whole(last.min, last.max));
-        if is_planned {
+            .map(|last| at_ms + lean.of(draw.whole(last.min, last.max), last));
+        if is_planned && !swarm.is_off(&choice.id) {
             timed.push(Timed {
                 choice,
                 index,
                 draw,
+                lean,
                 at_ms,
                 until_ms,
             });
@@ -142,14 +150,14 @@ fn decide(
         FaultKind::Decided(fault) => Ok(fault.clone()),
         FaultKind::Loss { between, loss } => Ok(Fault::Loss {
             between: between.clone(),
-            loss: timed.draw.number(loss.min, loss.max),
+            loss: timed.lean.of(timed.draw.number(loss.min, loss.max), *loss),
         }),
         FaultKind::OfNode { target, what } => {
             let node = match target {
                 Target::Node(node) => node.clone(),
                 Target::AnyOf(role) => any_of(&mut timed, role, *what, scenario, down)?,
             };
-            Ok(of_node(&mut timed.draw, node, *what))
+            Ok(of_node(&mut timed.draw, timed.lean, node, *what))
         }
     }
 }
@@ -194,8 +202,10 @@ fn any_of(
     Ok(node)
 }
 
-fn of_node(draw: &mut Draw, node: String, what: NodeFault) -> Fault {
-    let mut signed = |range: Range<i64>| draw.signed(range.min, range.max);
+fn of_node(draw: &mut Draw, lean: Lean, node: String, what: NodeFault) -> Fault {
+    let signed =
+        |draw: &mut Draw, range: Range<i64>| lean.of(draw.signed(range.min, range.max), range);
+    let mut number = |range: Range<f64>| lean.of(draw.number(range.min, range.max), range);
     match what {
         NodeFault::Crash => Fault::Crash { node },
         NodeFault::Stop => Fault::Stop { node },
@@ -204,22 +214,22 @@ fn of_node(draw: &mut Draw, node: String, what: NodeFault) -> Fault {
         NodeFault::Resume => Fault::Resume { node },
         NodeFault::ClockJump(by) => Fault::ClockJump {
             node,
-            by_ms: signed(by),
+            by_ms: signed(draw, by),
         },
         NodeFault::ClockOffset(by) => Fault::ClockOffset {
             node,
-            by_ms: signed(by),
+            by_ms: signed(draw, by),
         },
         NodeFault::ClockDrift(by) => Fault::ClockDrift {
             node,
-            parts_per_million: signed(by),
+            parts_per_million: signed(draw, by),
         },
         NodeFault::DiskFull(free) => Fault::DiskFull {
             node,
-            free_bytes: signed(free).unsigned_abs(),
+            free_bytes: signed(draw, free).unsigned_abs(),
         },
         NodeFault::DiskErrors(shares) => {
-            let [reads, writes, syncs] = shares.map(|share| draw.number(share.min, share.max));
+            let [reads, writes, syncs] = shares.map(number);
             Fault::DiskErrors {
                 node,
                 reads,
@@ -229,15 +239,15 @@ fn of_node(draw: &mut Draw, node: String, what: NodeFault) -> Fault {
         }
         NodeFault::DiskSlow(factor) => Fault::DiskSlow {
             node,
-            factor: draw.number(factor.min, factor.max),
+            factor: number(factor),
         },
         NodeFault::DiskCorrupt(share) => Fault::DiskCorrupt {
             node,
-            share: draw.number(share.min, share.max),
+            share: number(share),
         },
         NodeFault::Slow(factor) => Fault::Slow {
             node,
-            factor: draw.number(factor.min, factor.max),
+            factor: number(factor),
         },
     }
 }

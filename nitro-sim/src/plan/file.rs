@@ -132,6 +132,9 @@ impl Plan {
         section(&mut out, "schedule", &self.schedule);
         section(&mut out, "parameters", &self.parameters);
         section(&mut out, "checks", &self.checks);
+        if let Some(swarm) = &self.swarm {
+            section(&mut out, "swarm", swarm);
+        }
         if let Some(recorded) = &self.recorded {
             section(&mut out, "recorded", recorded);
         }

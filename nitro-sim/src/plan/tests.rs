@@ -211,3 +211,82 @@ fn a_network_with_links_and_odd_names_survives_its_file() {
     assert_eq!(plan.network.links.len(), 1);
     assert_eq!(Plan::from_text(&plan.to_text()).unwrap(), plan);
 }
+
+const ENDS: &str = r#"
+name = "x"
+system = "echo"
+duration_s = 20
+[nodes]
+server = 3
+client = 2
+[[fault]]
+kind = "partition"
+groups = [["server-1"], ["client"]]
+at_s = 1
+[[fault]]
+kind = "heal"
+at_s = 3
+[[fault]]
+kind = "crash"
+node = "server-2"
+at_s = 4
+[[fault]]
+kind = "crash"
+node = "server-3"
+at_s = 4
+[[fault]]
+kind = "restart"
+node = "server-3"
+at_s = [6, 7]
+[[fault]]
+kind = "slow"
+node = "server-1"
+factor = [2, 5]
+at_s = 8
+for_s = [1, 3]
+"#;
+
+#[test]
+fn a_swarm_turns_faults_off_never_an_end_alone_and_leans_within_their_ranges() {
+    let scenario = scenario(ENDS);
+    let mut texts = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let plan = Plan::swarm(&scenario, seed).unwrap();
+        let swarm = plan.swarm.clone().unwrap();
+        texts.insert(swarm.to_string());
+        let ids = plan.fault_ids();
+        assert_eq!(ids.len() + swarm.off.len(), 6);
+        assert!(swarm.off.iter().all(|id| !ids.contains(&id.as_str())));
+        // Each ends what it is to end.
+        assert_eq!(
+            ids.contains(&"fault-1"),
+            ids.contains(&"fault-2"),
+            "{swarm}"
+        );
+        assert_eq!(
+            ids.contains(&"fault-4"),
+            ids.contains(&"fault-5"),
+            "{swarm}"
+        );
+        let slow: Vec<&PlannedFault> = plan.faults.iter().filter(|f| f.id == "fault-6").collect();
+        if let [begin, end] = slow[..] {
+            let Fault::Slow { factor, .. } = begin.fault else {
+                panic!("{begin:?}")
+            };
+            let lasts = end.at_ms - begin.at_ms;
+            match (swarm.low.is_empty(), swarm.high.is_empty()) {
+                (false, _) => assert_eq!((factor, lasts), (2.0, 1000)),
+                (_, false) => assert_eq!((factor, lasts), (5.0, 3000)),
+                _ => assert!((2.0..5.0).contains(&factor) && lasts < 3000),
+            }
+        }
+        let last = plan.faults.iter().map(|fault| fault.at_ms).max();
+        let until = plan.schedule.buggify_until_ms;
+        assert!(until.is_none_or(|until| until == last.unwrap_or(10_000)));
+        assert_eq!(Plan::from_text(&plan.to_text()).unwrap(), plan);
+    }
+    assert!(texts.len() > 50, "{}", texts.len());
+    let plain = Plan::new(&scenario, 7).unwrap();
+    assert_eq!(plain.swarm, None);
+    assert!(!plain.to_text().contains("swarm"));
+}

@@ -8,6 +8,9 @@ use crate::fault::Phase;
 /// How much of what a fault is fits beside its time and its count.
 const WHAT_WIDTH: usize = 46;
 
+/// How much of what a swarm drew fits beside its title.
+const SWARM_WIDTH: usize = 64;
+
 impl Report {
     /// Writes it.
     ///
@@ -37,6 +40,18 @@ impl Report {
             "  runs      {} s of virtual time",
             seconds(self.duration_ms)
         )?;
+        if let Some(swarm) = &self.swarm {
+            let drawn = if swarm.is_empty() {
+                "as the scenario says"
+            } else {
+                swarm
+            };
+            let (first, rest) = fold(drawn, SWARM_WIDTH);
+            writeln!(out, "  swarm     {first}")?;
+            for line in rest {
+                writeln!(out, "            {line}")?;
+            }
+        }
         writeln!(out)
     }
 
@@ -185,6 +200,7 @@ mod tests {
             engine: "turmoil".to_owned(),
             nodes: vec![("server".to_owned(), 3), ("client".to_owned(), 2)],
             duration_ms: 30_000,
+            swarm: None,
             faults: vec![
                 fault(6_693, Phase::Begin, partition, 111),
                 fault(10_309, Phase::End, partition, 111),

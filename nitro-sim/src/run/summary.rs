@@ -7,7 +7,7 @@ use nitro::host::tokio::MachineClock;
 use nitro::time::Instant;
 use serde::{Deserialize, Serialize};
 
-use super::{RunError, system_of};
+use super::{RunError, behaviours, system_of};
 use crate::check::{Signature, Verdict, judge};
 use crate::engine::{Ended, Engine, Outcome};
 use crate::plan::Plan;
@@ -27,6 +27,8 @@ pub struct Summary {
     pub events: usize,
     /// How much each fault touched, in the order in which they stand in the plan.
     pub touches: Vec<(String, u64)>,
+    /// The different things it did, as numbers that stand for them, in order.
+    pub behaviours: Vec<u64>,
     /// Whether it was run twice and compared.
     pub is_compared: bool,
     /// How long it took of this machine's time, with its judgement.
@@ -63,6 +65,7 @@ impl Summary {
             digest: trace.digest(),
             events: trace.events().len(),
             touches: touches.map(|(id, count)| (id.to_owned(), count)).collect(),
+            behaviours: behaviours::of(plan, trace),
             is_compared: false,
             wall: *wall,
         }
