@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use nitro::host::tasks::{TokioTasks, panic_message};
 use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
+use nitro::time::Instant;
 
 use crate::draw::Draw;
 use crate::fault::Fault;
@@ -97,6 +98,7 @@ impl Machines {
             recorder: self.recorder.clone(),
             life: life.cloned(),
             disk: self.disks[name].clone(),
+            disk_busy_until: Arc::new(Mutex::new(Instant::ORIGIN)),
         });
         let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
         Host {
@@ -127,6 +129,8 @@ struct WatchedTasks {
     recorder: Recorder,
     life: Option<Lifeline>,
     disk: SimulatedDisk,
+    /// When the disk has done what blocking work has asked of it so far.
+    disk_busy_until: Arc<Mutex<Instant>>,
 }
 
 impl Tasks for WatchedTasks {
@@ -155,15 +159,25 @@ impl Tasks for WatchedTasks {
         TokioTasks.spawn(name, Box::pin(watched))
     }
 
-    /// Runs the work as a task at once, because a thread of its own would not be simulated. The
-    /// task ends when what the work asked of the disk would be done.
+    /// Runs the work in one go in a task, because a thread of its own would not be simulated, once
+    /// the disk has done what earlier work has asked of it. The task ends when what the work asked
+    /// of the disk would be done; what the work has told others meanwhile, they know by then.
     fn block(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Task {
         let (disk, clock) = (self.disk.clone(), Arc::clone(&self.clock));
+        let busy_until = Arc::clone(&self.disk_busy_until);
         let timed = async move {
+            loop {
+                let free_at = *busy_until.lock().expect("no panic while a time is held");
+                if clock.now() >= free_at {
+                    break;
+                }
+                clock.sleep_until(free_at).await;
+            }
             work();
-            let cost = disk.take_cost();
-            if !cost.is_zero() {
-                clock.sleep(cost).await;
+            let done_at = clock.now() + disk.take_cost();
+            *busy_until.lock().expect("no panic while a time is held") = done_at;
+            if done_at > clock.now() {
+                clock.sleep_until(done_at).await;
             }
         };
         self.spawn(name, Box::pin(timed))

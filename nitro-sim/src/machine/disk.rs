@@ -25,7 +25,7 @@ use crate::draw::Draw;
 use crate::fault::Fault;
 use crate::record::Recorder;
 use faults::{Call, Faults, failure, full};
-use inode::{Inode, SECTOR_BYTES};
+use inode::{Held, Inode, SECTOR_BYTES};
 use names::Names;
 
 /// What a call takes: a read that misses the page cache, a write into it, a sync, and each sector
@@ -49,6 +49,8 @@ struct State {
     cost: Duration,
     /// How often its power was cut: handles from before have no effect.
     cuts: u64,
+    /// How many lives of the node it has seen: what is held exclusively is let go with a life.
+    lives: u64,
 }
 
 impl std::fmt::Debug for SimulatedDisk {
@@ -69,6 +71,7 @@ impl SimulatedDisk {
             used: Arc::default(),
             cost: Duration::ZERO,
             cuts: 0,
+            lives: 0,
         })))
     }
 
@@ -76,10 +79,13 @@ impl SimulatedDisk {
         self.0.lock().expect("no panic while the disk is held")
     }
 
-    /// The disk as the node sees it until the next power cut.
+    /// The disk as the node sees it in a life of its own, until the next power cut.
     pub fn attach(&self) -> Arc<dyn Disk> {
-        let (disk, cuts) = (self.clone(), self.lock().cuts);
-        Arc::new(Attached { disk, cuts })
+        let mut state = self.lock();
+        state.lives += 1;
+        let (cuts, life) = (state.cuts, state.lives);
+        let disk = self.clone();
+        Arc::new(Attached { disk, cuts, life })
     }
 
     /// Cuts the power: decides what is left of what was not synced.
@@ -159,6 +165,7 @@ impl State {
 struct Attached {
     disk: SimulatedDisk,
     cuts: u64,
+    life: u64,
 }
 
 impl Attached {
@@ -189,8 +196,23 @@ impl Disk for Attached {
             state.names.create(path, inode)?
         };
         drop(state);
+        let held = match how {
+            Open::Exclusive => {
+                let mut inode = inode.lock().expect("no panic while a file is held");
+                let held = inode.hold(self.life).ok_or_else(|| {
+                    let message = format!("{}: somebody else holds it", path.display());
+                    io::Error::new(io::ErrorKind::WouldBlock, message)
+                })?;
+                Some(held)
+            }
+            Open::Existing | Open::OrCreate | Open::New => None,
+        };
         let at = self.clone();
-        Ok(Arc::new(OpenFile { at, inode }))
+        Ok(Arc::new(OpenFile {
+            at,
+            inode,
+            _held: held,
+        }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -223,6 +245,7 @@ impl Disk for Attached {
 struct OpenFile {
     at: Attached,
     inode: Arc<Mutex<Inode>>,
+    _held: Option<Held>,
 }
 
 impl OpenFile {

@@ -190,11 +190,15 @@ struct LinkedListener {
     tasks: Arc<dyn Tasks>,
 }
 
+fn is_any(host: &str) -> bool {
+    host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
+}
+
 impl Listener for LinkedListener {
     fn address(&self) -> Address {
         match self.inner.address() {
             // A node is known by its own address, not by "any".
-            Address::Tcp { port, .. } => {
+            Address::Tcp { host, port } if is_any(&host) => {
                 let ip = self.at.links.address(&self.at.name);
                 let host = ip.map_or_else(|| self.at.name.to_string(), |ip| ip.to_string());
                 Address::tcp(host, port)

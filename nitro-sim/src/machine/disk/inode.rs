@@ -1,8 +1,8 @@
 //! The bytes of a file: what its node sees, and what would be left of it after a power cut.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::draw::Draw;
 
@@ -30,6 +30,13 @@ pub(super) struct Inode {
     dirty: BTreeSet<u64>,
     /// How many bytes all files of the disk have.
     used: Arc<AtomicU64>,
+    /// Who holds it exclusively, and in which life of the node.
+    holder: (Weak<()>, u64),
+}
+
+/// A file that nobody else of the same life can hold until this is dropped.
+pub(super) struct Held {
+    _holder: Arc<()>,
 }
 
 impl Inode {
@@ -40,7 +47,19 @@ impl Inode {
             durable_length: 0,
             dirty: BTreeSet::new(),
             used,
+            holder: (Weak::new(), 0),
         }
+    }
+
+    /// Takes the file for one who is alone with it, unless somebody of the same life is so.
+    pub(super) fn hold(&mut self, life: u64) -> Option<Held> {
+        let (holder, of) = &self.holder;
+        if *of == life && holder.strong_count() > 0 {
+            return None;
+        }
+        let holder = Arc::new(());
+        self.holder = (Arc::downgrade(&holder), life);
+        Some(Held { _holder: holder })
     }
 
     pub(super) fn length(&self) -> u64 {

@@ -406,3 +406,24 @@ proptest! {
         prop_assert_eq!(left(), left());
     }
 }
+
+#[test]
+fn a_file_that_is_held_is_nobody_elses_until_it_is_closed_or_its_holder_has_died() {
+    let disk = disk(1);
+    let attached = disk.attach();
+    let held = attached.open(path("f"), Open::Exclusive).unwrap();
+    held.write_at(0, b"x").unwrap();
+    let refused = attached.open(path("f"), Open::Exclusive).map(drop);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock);
+    // Who does not ask to be alone may look.
+    attached.open(path("f"), Open::Existing).unwrap();
+    drop(held);
+    let held = attached.open(path("f"), Open::Exclusive).unwrap();
+    // The handle of a process that has ended holds nothing, even if it was never dropped.
+    let next_life = disk.attach();
+    let after = next_life.open(path("f"), Open::Exclusive).unwrap();
+    drop(held);
+    let refused = next_life.open(path("f"), Open::Exclusive).map(drop);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(after);
+}
