@@ -8,7 +8,8 @@
 //!
 //! Once the disk has failed to sync, no further write is acknowledged until the store is opened
 //! anew: what a disk that failed so holds is not known. After any other error of the disk, such as
-//! being full, the next request opens the file again from the last commit.
+//! being full, the next request opens the file again from the last commit: what is there can be
+//! read all the while, and written again when there is room.
 //!
 //! The file belongs to one process at a time.
 

@@ -197,10 +197,43 @@ fn a_disk_that_is_full_or_failing_gives_errors_and_the_store_recovers_with_it() 
                     n += 1;
                     let error = write(&store, n).await.unwrap_err();
                     assert_eq!(error.kind(), expected, "round {round}: {error}");
+                    // What is there can be read all the while.
+                    assert_eq!(last(&store).await, Some(last_good));
                 }
                 disk.fail(None);
                 assert_eq!(last(&store).await, Some(last_good));
             }
+        }
+    });
+}
+
+#[test]
+fn a_store_on_a_full_disk_can_be_opened_and_read_and_is_written_when_there_is_room() {
+    run(async {
+        let disk = Recorded::default();
+        let store = open(&disk).await.unwrap();
+        for n in 1..=10 {
+            write(&store, n).await.unwrap();
+        }
+        drop(store);
+        for after_a_crash in [false, true] {
+            let disk = match after_a_crash {
+                // In the middle of a commit, so that there is something to repair.
+                true => disk.after_crash(disk.log_length() - 3, 5),
+                false => disk.after_crash(disk.log_length(), 5),
+            };
+            disk.fail(Some((Which::Writes, ErrorKind::StorageFull)));
+            let store = open(&disk).await.unwrap();
+            let found = last(&store).await.unwrap();
+            assert!(found >= 9, "{found}");
+            let error = write(&store, 11).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::ResourceExhausted, "{error}");
+            assert_eq!(last(&store).await, Some(found));
+            disk.fail(None);
+            write(&store, 12).await.unwrap();
+            drop(store);
+            let store = open(&disk).await.unwrap();
+            assert_eq!(last(&store).await, Some(12));
         }
     });
 }

@@ -12,8 +12,9 @@ use crate::host::File;
 /// One opening of a file.
 pub(super) struct Medium {
     file: Arc<dyn File>,
-    /// What is to be done to the file once it is known to be a store. Opening repairs what a
-    /// crash has left, and that must not be done to a stranger's file.
+    /// What is to be done to the file with the first write. Opening repairs what a crash has
+    /// left: that must not be done to a stranger's file, and on a full disk it cannot be done
+    /// while reading still can.
     held_back: Mutex<Option<Vec<Change>>>,
     /// The disk failed to sync: what it holds is not known.
     sync_failed: AtomicBool,
@@ -28,7 +29,8 @@ enum Change {
 }
 
 impl Medium {
-    /// A file to which nothing is done before [`Medium::release`].
+    /// A file to which nothing is done before [`Medium::release`], and which reads until then as if
+    /// it had been.
     pub(super) fn held_back(file: Arc<dyn File>) -> Arc<Self> {
         Arc::new(Self {
             file,
@@ -38,16 +40,18 @@ impl Medium {
         })
     }
 
-    /// Does what was held back, in its order, and everything else at once from now on.
+    /// Does what was held back, in its order, and everything else at once from now on. Who reads
+    /// beside it sees the file as if it had been done already.
     pub(super) fn release(&self) -> io::Result<()> {
-        let changes = self.held().take().unwrap_or_default();
-        for change in changes {
+        let mut held = self.held();
+        for change in held.iter().flatten() {
             match change {
-                Change::Write(offset, bytes) => self.write(offset, &bytes)?,
-                Change::Length(length) => self.set_length(length)?,
+                Change::Write(offset, bytes) => self.write(*offset, bytes)?,
+                Change::Length(length) => self.set_length(*length)?,
                 Change::Sync => self.sync()?,
             }
         }
+        *held = None;
         Ok(())
     }
 

@@ -252,7 +252,10 @@ impl Groups {
         let (at, synced) = (state.at, state.synced);
         // Reads go on while the disk is at work.
         drop(state);
-        let making = AssertUnwindSafe(|| self.make(&database, at, synced, commits));
+        let making = AssertUnwindSafe(|| {
+            medium.release().map_err(open::explain)?;
+            self.make(&database, at, synced, commits)
+        });
         let made = catch_unwind(making).unwrap_or_else(|panic| {
             medium.fail();
             Err(Error::internal(format!(

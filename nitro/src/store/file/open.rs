@@ -95,7 +95,7 @@ fn initialize(database: &Database) -> Result<()> {
     transaction.commit().map_err(error)
 }
 
-/// Opens what is in a file that was taken.
+/// Opens what is in a file that was taken. The file is as it was until something is written to it.
 pub(super) fn open(path: &Path, file: &Arc<dyn File>, settings: &Settings) -> Result<Opened> {
     check_magic(file).map_err(|what| at(path, what))?;
     let medium = Medium::held_back(Arc::clone(file));
@@ -111,8 +111,6 @@ pub(super) fn open(path: &Path, file: &Arc<dyn File>, settings: &Settings) -> Re
         }
     };
     let (number, time) = read_meta(&database).map_err(|what| at(path, what))?;
-    let released = medium.release();
-    released.map_err(|what| at(path, explain(what)))?;
     Ok(Opened {
         database: Arc::new(database),
         medium,
@@ -165,7 +163,8 @@ pub(super) fn is_held(error: &Error) -> bool {
     error.detail("reason") == Some(HELD)
 }
 
-fn explain(io: std::io::Error) -> Error {
+/// An error of the disk as nitro's own.
+pub(super) fn explain(io: std::io::Error) -> Error {
     match io.kind() {
         ErrorKind::WouldBlock => Error::unavailable(
             "store: another process has the file open: one process at a time can; \
