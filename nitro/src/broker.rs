@@ -50,7 +50,7 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// The longest that one question waits, however long it asks for.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How long a subscription without a group lives when nobody pulls.
+/// How long a subscription without a group lives when nobody pulls or subscribes again.
 pub const PRIVATE_TTL: Duration = Duration::from_secs(120);
 
 /// How long a message's id is remembered, so that publishing it again does nothing. In memory

@@ -67,9 +67,15 @@ impl Request {
                 verdict,
                 ..
             } => {
-                if let Verdict::Failed { reason, delay_ms } = verdict {
-                    check_length("reason", reason, 0)?;
-                    check_range("delay", *delay_ms, 0, VISIBILITY_MS_MAX)?;
+                match verdict {
+                    Verdict::Done => {}
+                    Verdict::Failed { reason, delay_ms } => {
+                        check_length("reason", reason, 0)?;
+                        check_range("delay", *delay_ms, 0, VISIBILITY_MS_MAX)?;
+                    }
+                    Verdict::Returned { delay_ms } => {
+                        check_range("delay", *delay_ms, 0, VISIBILITY_MS_MAX)?;
+                    }
                 }
                 check_name("subscription", subscription)
             }

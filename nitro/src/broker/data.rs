@@ -210,6 +210,11 @@ pub enum Verdict {
         /// How long to wait before it is delivered again, in milliseconds.
         delay_ms: u64,
     },
+    /// It was not tried, as when its member has to stop: the delivery counts for nothing.
+    Returned {
+        /// How long to wait before it is delivered again, in milliseconds.
+        delay_ms: u64,
+    },
 }
 
 /// What a broker answers.

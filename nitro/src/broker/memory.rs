@@ -305,7 +305,8 @@ impl State {
         now: Instant,
         groups_max: usize,
     ) -> Result<()> {
-        if let Some(group) = self.groups.get(&name) {
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.pulled_at = now;
             return same_terms(&name, &group.consumer, &consumer);
         }
         if self.groups.len() >= groups_max {

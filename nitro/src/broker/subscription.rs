@@ -236,6 +236,16 @@ impl Delivery {
         self.settle(Verdict::Failed { reason, delay_ms }).await
     }
 
+    /// It was not tried and is to be delivered to another, as if it had never come here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Delivery::acknowledge`].
+    pub async fn give_back(self, delay: Duration) -> Result<()> {
+        let delay_ms = millis(delay);
+        self.settle(Verdict::Returned { delay_ms }).await
+    }
+
     async fn settle(self, verdict: Verdict) -> Result<()> {
         let request = Request::Settle {
             subscription: self.subscription.to_string(),

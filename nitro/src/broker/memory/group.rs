@@ -134,13 +134,20 @@ impl Group {
         if entry.claim != Some(receipt.claim) {
             return Err(not_out(number, true));
         }
-        let Verdict::Failed { reason, delay_ms } = verdict else {
-            self.remove(number);
-            return Ok(None);
+        let delay_ms = match verdict {
+            Verdict::Done => {
+                self.remove(number);
+                return Ok(None);
+            }
+            Verdict::Failed { reason, .. } if entry.attempts >= self.consumer.attempts_max => {
+                return Ok(self.bury(number, reason));
+            }
+            Verdict::Failed { delay_ms, .. } => delay_ms,
+            Verdict::Returned { delay_ms } => {
+                entry.attempts -= 1;
+                delay_ms
+            }
         };
-        if entry.attempts >= self.consumer.attempts_max {
-            return Ok(self.bury(number, reason));
-        }
         self.timed.remove(&(entry.until, number));
         entry.claim = None;
         entry.until = now + Duration::from_millis(delay_ms);
@@ -200,6 +207,6 @@ impl Group {
 impl Entry {
     /// Whether it has never been delivered, so that it is neither out nor put off.
     fn is_untouched(&self) -> bool {
-        self.attempts == 0
+        self.until == Instant::ORIGIN
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::GROUPS_MAX;
 use super::records::{self, ATTEMPTS, decode, encode, noted, number_of, put};
+use super::{GROUPS_MAX, KEPT};
 use crate::broker::check::{same_terms, unknown_subscription};
 use crate::broker::{Consumer, Message, PRIVATE_TTL, Pulled, Start, matches};
 use crate::error::{Error, Kind, Result};
@@ -60,7 +60,12 @@ impl Groups {
     }
 
     /// A write that counts what a group has lost and what has died.
-    pub(super) async fn count(&self, name: &str, dropped: u64, dead: u64) -> Result<Write> {
+    pub(super) async fn count(
+        &self,
+        name: &str,
+        consumer: &Consumer,
+        (dropped, dead): (u64, u64),
+    ) -> Result<Write> {
         let (before, found) = self.counts(name).await?;
         let condition = found.map_or(Condition::IfAbsent, |record| {
             Condition::IfVersion(record.version)
@@ -69,7 +74,7 @@ impl Groups {
             ("dropped", (before.dropped + dropped).to_string()),
             ("dead", (before.dead + dead).to_string()),
         ];
-        let action = put(Default::default(), &noted, None);
+        let action = put(Default::default(), &noted, copy_ttl(consumer));
         Ok(self.table.prepare(records::counts(name), condition, action))
     }
 
@@ -87,11 +92,16 @@ impl Groups {
     pub(super) async fn subscribe(&self, name: &str, consumer: Consumer) -> Result<()> {
         let key = records::group(name);
         if let Some(found) = self.table.read(&*key).await? {
-            return same_terms(name, &decode(&found)?, &consumer);
+            same_terms(name, &decode(&found)?, &consumer)?;
+            return self.keep(name).await;
         }
         if self.groups().await?.0.len() >= GROUPS_MAX {
             let message = format!("broker: there are {GROUPS_MAX} subscriptions, the most it has");
             return Err(Error::resource_exhausted(message));
+        }
+        if consumer.group.is_none() {
+            // What it had left when it was forgotten. A group may be another's by now.
+            self.clear(name).await?;
         }
         let terms = put(encode(&consumer)?, &[], private_ttl(&consumer));
         let write = self.table.prepare(&*key, Condition::IfAbsent, terms);
@@ -105,6 +115,24 @@ impl Groups {
             self.catch_up(name, &consumer, first).await?;
         }
         Ok(())
+    }
+
+    /// Lets one who receives alone stay for a while from now.
+    pub(super) async fn keep(&self, name: &str) -> Result<()> {
+        let found = self.table.read(records::group(name)).await?;
+        let found = found.ok_or_else(|| unknown_subscription(name))?;
+        let is_ending = |left_ms: u64| left_ms < millis(PRIVATE_TTL) * 3 / 4;
+        if !found.ttl_ms.is_some_and(is_ending) {
+            return Ok(());
+        }
+        let terms = put(found.value, &[], Some(millis(PRIVATE_TTL)));
+        let unchanged = Condition::IfVersion(found.version);
+        let write = self.table.prepare(found.key, unchanged, terms);
+        match self.table.commit(vec![write], None).await {
+            // Somebody else has just done so.
+            Err(error) if is_race(&error) => Ok(()),
+            kept => kept.map(drop),
+        }
     }
 
     /// Gives a new group what was kept. What is published meanwhile comes twice to the same key,
@@ -123,7 +151,7 @@ impl Groups {
                     let copy = put(
                         record.value.clone(),
                         &[(ATTEMPTS, "0".to_owned())],
-                        private_ttl(consumer),
+                        copy_ttl(consumer),
                     );
                     writes.push(self.always(records::message(name, number_of(record)), copy));
                 }
@@ -140,6 +168,12 @@ impl Groups {
 
     pub(super) async fn unsubscribe(&self, name: &str) -> Result<bool> {
         let existed = self.table.delete(records::group(name)).await?;
+        self.clear(name).await?;
+        Ok(existed)
+    }
+
+    /// Removes all that waits for a group, which is not there any more or not yet.
+    async fn clear(&self, name: &str) -> Result<()> {
         loop {
             let listed = self.table.list(Select::prefix(records::of(name))).await?;
             let keys = listed.records.into_iter().map(|record| record.key);
@@ -148,7 +182,7 @@ impl Groups {
                 .map(|key| self.always(key, Action::Delete))
                 .collect();
             if writes.is_empty() {
-                return Ok(existed);
+                return Ok(());
             }
             self.table.commit(writes, None).await?;
         }
@@ -171,8 +205,14 @@ impl Groups {
     }
 }
 
-/// How long what is there for someone who receives alone stays, when nobody pulls.
-pub(super) fn private_ttl(consumer: &Consumer) -> Option<u64> {
+/// How long what is written for someone who receives alone stays: no longer than what is kept for
+/// all, so that nothing is left of those who have gone.
+pub(super) fn copy_ttl(consumer: &Consumer) -> Option<u64> {
+    consumer.group.is_none().then(|| millis(KEPT))
+}
+
+/// How long someone who receives alone stays, when nobody pulls.
+fn private_ttl(consumer: &Consumer) -> Option<u64> {
     consumer.group.is_none().then(|| millis(PRIVATE_TTL))
 }
 

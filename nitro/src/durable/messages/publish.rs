@@ -1,13 +1,15 @@
 //! Publishing: a message, its copies and its number in one commit.
 
+use std::collections::BTreeSet;
+
 use super::KEPT;
-use super::groups::{Group, Groups, TRIES_MAX, private_ttl};
-use super::records::{self, ATTEMPTS, encode, noted, number_of, put};
+use super::groups::{Group, Groups, TRIES_MAX, copy_ttl};
+use super::records::{self, ATTEMPTS, DELAY, encode, noted, number_of, put};
 use crate::broker::check::full;
 use crate::broker::{Consumer, Message, REMEMBERED, Slow, matches};
 use crate::error::{Error, Kind, Result};
 use crate::port::millis;
-use crate::store::{Action, Condition, Order, Select, WRITES_MAX, Write};
+use crate::store::{Action, Condition, LIST_MAX, Order, Select, WRITES_MAX, Write};
 use crate::time::Instant;
 
 /// Why publishing must wait: the detail `reason` of the error.
@@ -105,7 +107,7 @@ impl Groups {
                 let copy = put(
                     value.clone(),
                     &[(ATTEMPTS, "0".to_owned())],
-                    private_ttl(consumer),
+                    copy_ttl(consumer),
                 );
                 writes.push(self.always(records::message(name, number), copy));
             }
@@ -136,16 +138,40 @@ impl Groups {
             Slow::Block if self.clock().now() >= until => Err(full(name, consumer)),
             Slow::Block => Err(Error::aborted("full").with_detail("reason", BLOCKED)),
             Slow::DropOldest => {
-                let deletes = over.iter().flat_map(|record| {
-                    let number = number_of(record);
-                    let keys = [record.key.clone(), records::claim(name, number)];
+                let oldest = self.oldest_waiting(name, over.len()).await?;
+                let delete = |number: u64| {
+                    let keys = [records::message(name, number), records::claim(name, number)];
                     keys.map(|key| self.always(key, Action::Delete))
-                });
-                let mut writes: Vec<Write> = deletes.collect();
-                writes.push(self.count(name, over.len() as u64, 0).await?);
+                };
+                let dropped = oldest.len() as u64;
+                let mut writes: Vec<Write> = oldest.into_iter().flat_map(delete).collect();
+                if dropped > 0 {
+                    writes.push(self.count(name, consumer, (dropped, 0)).await?);
+                }
                 Ok(writes)
             }
         }
+    }
+
+    /// The oldest messages that wait, which those that are out do not.
+    async fn oldest_waiting(&self, name: &str, count: usize) -> Result<Vec<u64>> {
+        let claims = self
+            .table
+            .list(Select::prefix(records::claims(name)))
+            .await?;
+        let claims = claims.records.iter();
+        let out: BTreeSet<u64> = claims
+            .filter(|claim| noted(claim, DELAY) == 0)
+            .map(number_of)
+            .collect();
+        let oldest = Select {
+            limit: (count + out.len()).min(LIST_MAX),
+            ..Select::prefix(records::messages(name))
+        };
+        let oldest = self.table.list(oldest).await?;
+        let numbers = oldest.records.iter().map(number_of);
+        let waiting = numbers.filter(|number| !out.contains(number));
+        Ok(waiting.take(count).collect())
     }
 }
 

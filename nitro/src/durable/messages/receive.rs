@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::groups::{Groups, TRIES_MAX, is_race, private_ttl};
-use super::records::{self, ATTEMPTS, DELAY, REASON, decode, encode, noted, number_of, put};
+use super::groups::{Groups, TRIES_MAX, is_race};
+use super::records::{self, ATTEMPTS, DELAY, REASON, decode, noted, number_of, put};
 use crate::broker::check::{not_out, silence};
 use crate::broker::{
     BATCH_BYTES_MAX, Consumer, Delivered, Message, NAME_BYTES_MAX, Pulled, Receipt, Verdict,
@@ -45,6 +45,7 @@ impl Groups {
 
     pub(super) async fn pull(&self, name: &str, limit: usize, until: Instant) -> Result<Pulled> {
         let mut tries = 0;
+        self.keep(name).await?;
         loop {
             let consumer = self.consumer(name).await?;
             let seen = self.seen(name).await?;
@@ -126,11 +127,6 @@ impl Groups {
         if delivered.is_empty() {
             return Ok(delivered);
         }
-        if consumer.group.is_none() {
-            // Someone who receives alone stays for as long as it pulls.
-            let terms = put(encode(consumer)?, &[], private_ttl(consumer));
-            writes.push(self.always(records::group(name), terms));
-        }
         let claim = self.table.commit(writes, None).await?.revision.number;
         for one in &mut delivered {
             one.receipt.claim = claim;
@@ -189,7 +185,7 @@ impl Groups {
         let mut writes = vec![self.table.prepare(&*record.key, unchanged, Action::Delete)];
         let claim = records::claim(name, number_of(record));
         writes.push(self.always(claim, Action::Delete));
-        writes.push(self.count(name, 0, 1).await?);
+        writes.push(self.count(name, consumer, (0, 1)).await?);
         self.table.commit(writes, None).await.map(drop)
     }
 
@@ -211,7 +207,8 @@ impl Groups {
             return Err(not_out(number, true));
         }
         let claimed = Condition::IfVersion(receipt.claim);
-        let (reason, delay_ms) = match verdict {
+        let attempts = noted(&record, ATTEMPTS);
+        let (notes, delay_ms) = match verdict {
             Verdict::Done => {
                 let writes = vec![
                     self.table.prepare(claim, claimed, Action::Delete),
@@ -220,18 +217,20 @@ impl Groups {
                 let done = self.table.commit(writes, None).await;
                 return done.map(drop).map_err(|error| late(number, error));
             }
-            Verdict::Failed { reason, delay_ms } => (reason, delay_ms),
+            Verdict::Failed { reason, .. } if attempts >= consumer.attempts_max.into() => {
+                let message = decode(&record)?;
+                return self.bury(name, &consumer, &record, &message, &reason).await;
+            }
+            Verdict::Failed { reason, delay_ms } => (
+                vec![(ATTEMPTS, attempts.to_string()), (REASON, reason)],
+                delay_ms,
+            ),
+            Verdict::Returned { delay_ms } => {
+                let before = attempts.saturating_sub(1);
+                (vec![(ATTEMPTS, before.to_string())], delay_ms)
+            }
         };
-        if noted(&record, ATTEMPTS) >= consumer.attempts_max.into() {
-            let message = decode(&record)?;
-            return self.bury(name, &consumer, &record, &message, &reason).await;
-        }
-        let attempts = noted(&record, ATTEMPTS).to_string();
-        let failed = put(
-            record.value.clone(),
-            &[(ATTEMPTS, attempts), (REASON, reason)],
-            record.ttl_ms,
-        );
+        let put_off = put(record.value.clone(), &notes, record.ttl_ms);
         let wait = match delay_ms {
             0 => Action::Delete,
             ms => put(Default::default(), &[(DELAY, "1".to_owned())], Some(ms)),
@@ -239,10 +238,10 @@ impl Groups {
         let writes = vec![
             self.table.prepare(claim, claimed, wait),
             self.table
-                .prepare(key, Condition::IfVersion(record.version), failed),
+                .prepare(key, Condition::IfVersion(record.version), put_off),
         ];
-        let put_off = self.table.commit(writes, None).await;
-        put_off.map(drop).map_err(|error| late(number, error))
+        let committed = self.table.commit(writes, None).await;
+        committed.map(drop).map_err(|error| late(number, error))
     }
 }
 
