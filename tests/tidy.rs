@@ -28,7 +28,9 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["host"],
             &["codec", "layer", "transport"],
             &["broker", "registry", "rpc", "selector", "store", "sync"],
-            &["cache", "client", "durable", "events", "remote", "server"],
+            &[
+                "cache", "client", "durable", "events", "http", "remote", "server",
+            ],
             &["app"],
         ],
     ),

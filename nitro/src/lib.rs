@@ -76,6 +76,8 @@ pub mod durable;
 pub mod error;
 pub mod events;
 pub mod host;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod latest;
 pub mod layer;
 pub mod metadata;
