@@ -29,6 +29,7 @@ scenarios! {
     echo_one_way,
     echo_partition,
     election_faults,
+    feed_crash,
     greeter_crash,
     greeter_one_way,
     greeter_partition,
@@ -42,7 +43,11 @@ scenarios! {
 }
 
 /// What is broken on purpose, and the invariant that finds it.
-const BROKEN: [(&str, &str); 4] = [
+const BROKEN: [(&str, &str); 5] = [
+    (
+        "feed_acks_before_sync_crash",
+        "every acknowledged message is handled",
+    ),
     (
         "ledger_acks_before_sync_crash",
         "every answer fits one history",

@@ -1,6 +1,9 @@
 //! Where a suite runs: a host, and whatever must live as long as the port does.
 
+pub(crate) mod simulated;
+
 use std::any::Any;
+use std::future::Future;
 use std::path::PathBuf;
 
 use nitro::client::balance::Target;
@@ -17,13 +20,15 @@ pub(crate) enum On {
     Memory,
     /// This machine: its sockets, its disk, its clock.
     Machine,
+    /// A node of a simulated cluster.
+    Simulated,
 }
 
 /// A place to run a suite.
 pub(crate) struct Setting {
     pub(crate) host: Host,
     on: On,
-    kept: Vec<Box<dyn Any>>,
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 impl Setting {
@@ -31,15 +36,24 @@ impl Setting {
         let host = match on {
             On::Memory => Machine::new().host("here"),
             On::Machine => nitro::host::tokio::host(),
+            On::Simulated => unreachable!("a node has a host: see Setting::of"),
         };
-        let kept = Vec::new();
-        Self { host, on, kept }
+        Self::of(&host, on)
+    }
+
+    /// A place on a host that is there already.
+    pub(crate) fn of(host: &Host, on: On) -> Self {
+        Self {
+            host: host.clone(),
+            on,
+            kept: Vec::new(),
+        }
     }
 
     /// A path where no file is yet.
     pub(crate) fn path(&mut self, name: &str) -> PathBuf {
         match self.on {
-            On::Memory => PathBuf::from("/data").join(name),
+            On::Memory | On::Simulated => PathBuf::from("/data").join(name),
             On::Machine => {
                 let directory = tempfile::tempdir().unwrap();
                 let path = directory.path().join(name);
@@ -50,7 +64,7 @@ impl Setting {
     }
 
     /// Keeps something for as long as the setting.
-    pub(crate) fn keep(&mut self, what: impl Any) {
+    pub(crate) fn keep(&mut self, what: impl Any + Send) {
         self.kept.push(Box::new(what));
     }
 
@@ -67,6 +81,79 @@ impl Setting {
         builder.timeout(remote::TIMEOUT_MAX).rpc(&[target]).0
     }
 }
+
+/// A backend that suites run on.
+pub(crate) trait Open: Copy + Send + Sync + 'static {
+    /// What the suite uses.
+    type Port: Send;
+
+    /// Makes it in a setting.
+    fn open(self, setting: &mut Setting) -> impl Future<Output = Self::Port> + Send;
+}
+
+/// Runs a case on a backend where it is to run.
+pub(crate) fn on<B: Open, F: Future<Output = ()>>(
+    on: On,
+    backend: B,
+    case: impl FnOnce(B::Port, Host) -> F,
+) {
+    run(on, async move |mut setting: Setting| {
+        let port = backend.open(&mut setting).await;
+        case(port, setting.host.clone()).await;
+    });
+}
+
+/// Each case of a suite as a test on the memory host and on this machine, and all of them in a run
+/// of each engine of the simulator.
+macro_rules! conformance {
+    ($name:ident: $backend:expr; $($file:ident::$case:ident)*) => {
+        mod $name {
+            use super::*;
+
+            mod on_memory_host {
+                use super::*;
+                $(
+                    #[test]
+                    fn $case() {
+                        setting::on(setting::On::Memory, $backend, $file::$case);
+                    }
+                )*
+            }
+
+            mod on_this_machine {
+                use super::*;
+                $(
+                    #[test]
+                    fn $case() {
+                        setting::on(setting::On::Machine, $backend, $file::$case);
+                    }
+                )*
+            }
+
+            mod on_simulated_hosts {
+                use super::*;
+                use crate::setting::simulated::{case, passes, suite};
+
+                fn systems() -> Vec<nitro_sim::System> {
+                    let suite = suite();
+                    $( let suite = case(suite, stringify!($case), $backend, $file::$case); )*
+                    vec![suite]
+                }
+
+                #[test]
+                fn of_the_event_engine() {
+                    passes("event", systems);
+                }
+
+                #[test]
+                fn of_turmoil() {
+                    passes("turmoil", systems);
+                }
+            }
+        }
+    };
+}
+pub(crate) use conformance;
 
 /// Runs a test where it is to run.
 pub(crate) fn run(on: On, test: impl AsyncFnOnce(Setting)) {

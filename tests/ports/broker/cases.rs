@@ -1,7 +1,7 @@
 //! What every broker promises of a message.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nitro::broker::{
@@ -73,10 +73,9 @@ pub(super) async fn patterns_say_which_topics_come(broker: Broker, host: Host) {
     }
     let topics = ["a.b", "a.c", "c.b", "a.b.c", "a", "end.end"];
     for topic in topics {
-        broker
-            .publish(&host, topic, topic.to_owned())
-            .await
-            .unwrap();
+        // Of one key, so that they come in order.
+        let message = Message::new(&host, topic, topic).key("k");
+        broker.publish_all(vec![message]).await.unwrap();
     }
     let expected = [
         vec!["a.b"],
@@ -122,6 +121,38 @@ pub(super) async fn a_message_that_failed_comes_again_after_its_delay(broker: Br
     assert_eq!(third.attempt(), 3);
     assert!(host.clock.now().since(failed) >= VISIBLE / 2);
     third.acknowledge().await.unwrap();
+}
+
+pub(super) async fn a_message_that_is_given_back_comes_again_and_counts_for_nothing(
+    broker: Broker,
+    host: Host,
+) {
+    let mut all = broker.subscribe(&host, quick("t", "g")).await.unwrap();
+    for body in ["x", "y"] {
+        let message = Message::new(&host, "t", body).key("k");
+        broker.publish_all(vec![message]).await.unwrap();
+    }
+    // More often than a message may be tried.
+    for _ in 0..5 {
+        let delivery = next(&host, &mut all).await;
+        assert_eq!((&*text(&delivery), delivery.attempt()), ("x", 1));
+        delivery.give_back(Duration::ZERO).await.unwrap();
+    }
+    let given_back = host.clock.now();
+    let delivery = next(&host, &mut all).await;
+    delivery.give_back(VISIBLE / 2).await.unwrap();
+    let delivery = next(&host, &mut all).await;
+    assert_eq!((&*text(&delivery), delivery.attempt()), ("x", 1));
+    assert!(host.clock.now().since(given_back) >= VISIBLE / 2);
+    // What fails counts, also after what did not.
+    delivery.fail("no", Duration::ZERO).await.unwrap();
+    let delivery = next(&host, &mut all).await;
+    assert_eq!((&*text(&delivery), delivery.attempt()), ("x", 2));
+    delivery.acknowledge().await.unwrap();
+    let delivery = next(&host, &mut all).await;
+    assert_eq!((&*text(&delivery), delivery.attempt()), ("y", 1));
+    delivery.acknowledge().await.unwrap();
+    assert_eq!(all.dead(), 0);
 }
 
 pub(super) async fn a_message_that_fails_too_often_is_a_dead_letter_with_the_reason(
@@ -271,15 +302,19 @@ pub(super) async fn a_handler_that_fails_or_panics_does_not_end_the_others(
     for body in ["good", "fails", "panics", "good too"] {
         broker.publish(&host, "t", body.to_owned()).await.unwrap();
     }
-    let handled = RefCell::new(Vec::new());
-    let running = work.run(async |message| {
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let handling = Arc::clone(&handled);
+    let running = work.run(move |message: &Message| {
         let body = String::from_utf8(message.body.to_vec()).unwrap();
-        match &*body {
-            "fails" => Err(Error::unavailable("no database")),
-            "panics" => panic!("planned panic"),
-            _ => {
-                handled.borrow_mut().push(body);
-                Ok(())
+        let handling = Arc::clone(&handling);
+        async move {
+            match &*body {
+                "fails" => Err(Error::unavailable("no database")),
+                "panics" => panic!("planned panic"),
+                _ => {
+                    handling.lock().unwrap().push(body);
+                    Ok(())
+                }
             }
         }
     });
@@ -299,7 +334,7 @@ pub(super) async fn a_handler_that_fails_or_panics_does_not_end_the_others(
         () = &mut running => unreachable!("it runs until it is dropped"),
         reasons = burying => reasons,
     };
-    assert_eq!(*handled.borrow(), ["good", "good too"]);
+    assert_eq!(*handled.lock().unwrap(), ["good", "good too"]);
     assert!(reasons[0].contains("planned panic"), "{reasons:?}");
     assert!(reasons[1].contains("no database"), "{reasons:?}");
 }

@@ -1,12 +1,12 @@
 //! What every broker promises of groups: who gets what, and what happens when they are slow.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::join;
 use nitro::Kind;
-use nitro::broker::{Broker, Consumer, Message, Slow, Start};
+use nitro::broker::{Broker, Consumer, Message, PRIVATE_TTL, Slow, Start};
 use nitro::host::Host;
 
 use super::cases::{SOON, next, quick, silent, text};
@@ -56,13 +56,18 @@ pub(super) async fn each_group_gets_all_and_each_member_its_share(broker: Broker
         }
     }
     got.sort();
-    assert_eq!(got, (0..40).collect::<Vec<u32>>());
+    let all: Vec<u32> = (0..40).collect();
+    assert_eq!(got, all);
     assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
-    for n in 0..40 {
+    let mut got = Vec::new();
+    for _ in 0..40 {
         let delivery = next(&host, &mut audit).await;
-        assert_eq!(text(&delivery), n.to_string());
+        got.push(text(&delivery).parse::<u32>().unwrap());
         delivery.acknowledge().await.unwrap();
     }
+    // Without keys they come as they come.
+    got.sort();
+    assert_eq!(got, all);
 }
 
 pub(super) async fn who_receives_alone_gets_all(broker: Broker, host: Host) {
@@ -78,6 +83,26 @@ pub(super) async fn who_receives_alone_gets_all(broker: Broker, host: Host) {
     one.unsubscribe().await.unwrap();
     broker.publish(&host, "t", "y").await.unwrap();
     assert_eq!(text(&next(&host, &mut other).await), "y");
+}
+
+pub(super) async fn who_receives_alone_stays(broker: Broker, host: Host) {
+    let mut alone = broker.subscribe(&host, Consumer::alone("t")).await.unwrap();
+    broker.publish(&host, "t", "early").await.unwrap();
+    let early = next(&host, &mut alone).await;
+    early.give_back(PRIVATE_TTL * 3).await.unwrap();
+    // It asks all the while, and nothing comes.
+    silent(&host, &mut alone, PRIVATE_TTL * 2).await;
+    broker.publish(&host, "t", "late").await.unwrap();
+    for expected in ["late", "early"] {
+        let next = host.clock.timeout(PRIVATE_TTL * 2, alone.next()).await;
+        let delivery = next.expect("a message comes").unwrap();
+        assert_eq!(text(&delivery), expected);
+        delivery.acknowledge().await.unwrap();
+    }
+    // Who asks no more is forgotten with what waits.
+    broker.publish(&host, "t", "missed").await.unwrap();
+    host.clock.sleep(PRIVATE_TTL + SOON).await;
+    silent(&host, &mut alone, SOON).await;
 }
 
 pub(super) async fn a_group_keeps_what_comes_while_nobody_is_there(broker: Broker, host: Host) {
@@ -169,6 +194,30 @@ pub(super) async fn a_full_group_that_drops_loses_the_oldest_and_counts_them(
     assert_eq!((slow.dropped(), slow.dead()), (7, 0));
 }
 
+/// As [`a_full_group_that_drops_loses_the_oldest_and_counts_them`], where some messages may be on
+/// their way to a member that does not ask.
+pub(super) async fn a_full_group_that_drops_keeps_the_latest_and_counts_what_it_loses(
+    broker: Broker,
+    host: Host,
+) {
+    let mut slow = broker
+        .subscribe(&host, small(Slow::DropOldest))
+        .await
+        .unwrap();
+    for n in 0..10 {
+        broker.publish(&host, "t", n.to_string()).await.unwrap();
+    }
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        let delivery = next(&host, &mut slow).await;
+        got.push(text(&delivery));
+        delivery.acknowledge().await.unwrap();
+    }
+    assert!(got.contains(&"9".to_owned()), "{got:?}");
+    silent(&host, &mut slow, SOON).await;
+    assert_eq!((slow.dropped(), slow.dead()), (7, 0));
+}
+
 pub(super) async fn a_full_group_that_blocks_makes_the_publisher_wait(broker: Broker, host: Host) {
     use nitro::broker::Request;
     let mut slow = broker.subscribe(&host, small(Slow::Block)).await.unwrap();
@@ -232,7 +281,7 @@ pub(super) async fn what_was_published_before_can_be_had_from_a_number_on(
 
 pub(super) async fn nobody_loses_or_doubles_a_message_among_many(broker: Broker, host: Host) {
     const MESSAGES: usize = 60;
-    let seen: RefCell<BTreeMap<String, u32>> = RefCell::default();
+    let seen: Mutex<BTreeMap<String, u32>> = Mutex::default();
     let publish = async |publisher: usize| {
         for n in 0..MESSAGES / 2 {
             let key = format!("{publisher}/{}", n % 3);
@@ -246,13 +295,13 @@ pub(super) async fn nobody_loses_or_doubles_a_message_among_many(broker: Broker,
         members.push(broker.subscribe(&host, relaxed("t", "g")).await.unwrap());
     }
     let receive = async |mut member: nitro::broker::Subscription| {
-        while seen.borrow().len() < MESSAGES {
+        while seen.lock().unwrap().len() < MESSAGES {
             let wait = Duration::from_millis(200);
             let Ok(delivery) = host.clock.timeout(wait, member.next()).await else {
                 continue;
             };
             let delivery = delivery.unwrap();
-            *seen.borrow_mut().entry(text(&delivery)).or_default() += 1;
+            *seen.lock().unwrap().entry(text(&delivery)).or_default() += 1;
             delivery.acknowledge().await.unwrap();
         }
     };
@@ -261,5 +310,5 @@ pub(super) async fn nobody_loses_or_doubles_a_message_among_many(broker: Broker,
     let all = join(receiving, publishing);
     let all = host.clock.timeout(Duration::from_secs(120), all).await;
     all.expect("all comes");
-    assert!(seen.borrow().values().all(|times| *times == 1));
+    assert!(seen.lock().unwrap().values().all(|times| *times == 1));
 }

@@ -11,7 +11,7 @@ use nitro::host::Host;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::{Backend, On, Setting};
+use super::{Backend, On, Open, Setting};
 
 const VISIBLE: u64 = 50;
 const ATTEMPTS: u32 = 3;
@@ -22,18 +22,27 @@ enum Step {
     Publish(Option<&'static str>),
     PublishAgain(usize),
     Pull(usize),
-    Settle(usize, Option<u64>),
+    Settle(usize, Verdict),
     Advance(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let key = prop_oneof![Just(None), Just(Some("k")), Just(Some("l"))];
-    let delay = prop_oneof![2 => Just(None), 1 => (0_u64..60).prop_map(Some)];
+    let failed = |delay_ms| Verdict::Failed {
+        reason: "r".to_owned(),
+        delay_ms,
+    };
+    let returned = |delay_ms| Verdict::Returned { delay_ms };
+    let verdict = prop_oneof![
+        4 => Just(Verdict::Done),
+        2 => (0_u64..60).prop_map(failed),
+        1 => (0_u64..60).prop_map(returned),
+    ];
     prop_oneof![
         4 => key.prop_map(Step::Publish),
         1 => (0_usize..8).prop_map(Step::PublishAgain),
         4 => (1_usize..4).prop_map(Step::Pull),
-        4 => (0_usize..6, delay).prop_map(|(which, delay)| Step::Settle(which, delay)),
+        4 => (0_usize..6, verdict).prop_map(|(which, verdict)| Step::Settle(which, verdict)),
         2 => (0_u64..40).prop_map(Step::Advance),
     ]
 }
@@ -158,18 +167,14 @@ impl Pair {
         Ok(())
     }
 
-    async fn settle(&mut self, which: usize, delay: Option<u64>) -> Result<(), TestCaseError> {
+    async fn settle(&mut self, which: usize, verdict: Verdict) -> Result<(), TestCaseError> {
         let Some(receipt) = self.receipts.iter().rev().nth(which).copied() else {
             return Ok(());
         };
-        let verdict = delay.map_or(Verdict::Done, |delay_ms| Verdict::Failed {
-            reason: "r".to_owned(),
-            delay_ms,
-        });
         let request = Request::Settle {
             subscription: "g".to_owned(),
             receipt,
-            verdict,
+            verdict: verdict.clone(),
         };
         let settled = self.broker.ask(request).await;
         self.model.settle_time();
@@ -180,14 +185,17 @@ impl Pair {
         match entry {
             Some(entry) if is_out(entry) => {
                 prop_assert!(settled.is_ok(), "{:?}", settled);
-                match delay {
-                    None => drop(self.model.entries.remove(&number)),
-                    Some(_) if entry.attempts >= ATTEMPTS => {
+                let put_off = |delay| (delay > 0).then_some((None, now + delay));
+                match verdict {
+                    Verdict::Done => drop(self.model.entries.remove(&number)),
+                    Verdict::Failed { .. } if entry.attempts >= ATTEMPTS => {
                         self.model.entries.remove(&number);
                         self.model.dead += 1;
                     }
-                    Some(delay) => {
-                        entry.hold = (delay > 0).then_some((None, now + delay));
+                    Verdict::Failed { delay_ms, .. } => entry.hold = put_off(delay_ms),
+                    Verdict::Returned { delay_ms } => {
+                        entry.attempts -= 1;
+                        entry.hold = put_off(delay_ms);
                     }
                 }
             }
@@ -225,7 +233,7 @@ impl Pair {
                 Ok(())
             }
             Step::Pull(limit) => self.pull(limit).await,
-            Step::Settle(which, delay) => self.settle(which, delay).await,
+            Step::Settle(which, verdict) => self.settle(which, verdict).await,
             Step::Advance(ms) => {
                 self.host.clock.sleep(Duration::from_millis(ms)).await;
                 self.model.now += ms;

@@ -14,7 +14,7 @@ use nitro::store::{
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::{Backend, On, Setting};
+use super::{Backend, On, Open, Setting};
 
 const KEYS: [&str; 6] = ["a", "a/1", "a/2", "b", "b/1", "ab"];
 const PARTS: [&str; 5] = ["", "a", "a/", "1", "b"];

@@ -1,6 +1,6 @@
 //! What a guard promises, whoever leases.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -86,7 +86,7 @@ pub(super) async fn no_two_hold_a_lock_at_once_and_tokens_rise_among_many(
     leases: Leases,
     host: Host,
 ) {
-    let (inside, last) = (Cell::new(false), Cell::new(0));
+    let (inside, last) = (AtomicBool::new(false), AtomicU64::new(0));
     let work = async || {
         for _ in 0..6 {
             let long = Terms {
@@ -95,10 +95,10 @@ pub(super) async fn no_two_hold_a_lock_at_once_and_tokens_rise_among_many(
                 ..Terms::default()
             };
             let guard = leases.acquire(&host, "lock", long).await.unwrap();
-            assert!(!inside.replace(true), "two are inside");
-            assert!(guard.token() > last.replace(guard.token()));
+            assert!(!inside.swap(true, Ordering::SeqCst), "two are inside");
+            assert!(guard.token() > last.swap(guard.token(), Ordering::SeqCst));
             host.clock.sleep(Duration::from_millis(1)).await;
-            inside.set(false);
+            inside.store(false, Ordering::SeqCst);
             guard.release().await.unwrap();
         }
     };

@@ -11,7 +11,7 @@ use nitro::sync::{Leases, Reply, Request};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::{Backend, On, Setting};
+use super::{Backend, On, Open, Setting};
 
 #[derive(Clone, Debug)]
 enum Step {
