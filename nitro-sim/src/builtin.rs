@@ -4,6 +4,7 @@ mod cluster;
 pub mod counter;
 pub mod echo;
 pub mod election;
+pub mod feed;
 pub mod greeter;
 mod keeper;
 pub mod ledger;
@@ -18,6 +19,8 @@ pub fn systems() -> Vec<System> {
         counter::system(),
         echo::system(),
         election::system(),
+        feed::system(),
+        feed::acks_before_sync(),
         greeter::system(),
         ledger::system(),
         ledger::acks_before_sync(),
