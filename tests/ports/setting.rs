@@ -155,6 +155,12 @@ macro_rules! conformance {
 }
 pub(crate) use conformance;
 
+/// Names in the output what is not run, and why.
+#[expect(clippy::print_stdout, reason = "it is for whoever reads the output")]
+pub(crate) fn not_run(what: &str, why: &str) {
+    println!("not run: {what}: {why}");
+}
+
 /// Runs a test where it is to run.
 pub(crate) fn run(on: On, test: impl AsyncFnOnce(Setting)) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();

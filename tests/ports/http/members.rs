@@ -117,7 +117,7 @@ fn a_member_that_fails_costs_an_attempt_and_the_next_is_another_members() {
     for does in failing {
         run(On::Memory, async |setting: Setting| {
             let mut place = Place::new(&setting).await;
-            let bad = place.member("a", &[does.clone()]).await;
+            let bad = place.member("a", std::slice::from_ref(&does)).await;
             let good = place.member("b", &[GOOD]).await;
             place.pass(SECOND).await;
             place.publish("x").await;

@@ -79,7 +79,6 @@ impl Stranger {
                     Does::Says(text) => stream.write_all(text.as_bytes()).await.unwrap(),
                     Does::SaysAndStops(text) => {
                         stream.write_all(text.as_bytes()).await.unwrap();
-                        let _ = clock.timeout(Duration::from_secs(60), stream.read(&mut [0]));
                         clock.sleep(Duration::from_secs(60)).await;
                     }
                     Does::Floods => {

@@ -10,7 +10,7 @@ use nitro_sim::scenario::Scenario;
 use nitro_sim::trace::{EventKind, Trace};
 use nitro_sim::{Node, System, Systems};
 
-use super::{On, Open, Setting};
+use super::{On, Open, Setting, not_run};
 
 /// What a node notes when its case has come to its end.
 const DONE: &str = "done";
@@ -56,7 +56,10 @@ where
 /// Runs a suite on an engine: every case must come to its end, and none may fail.
 pub(crate) fn passes(engine_name: &str, systems: fn() -> Vec<System>) {
     if !engine::NAMES.contains(&engine_name) {
-        println!("not run: there is no engine {engine_name} here");
+        not_run(
+            "the suite",
+            &format!("there is no engine {engine_name} here"),
+        );
         return;
     }
     let systems = Systems::made_by(systems);

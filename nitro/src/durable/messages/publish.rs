@@ -1,6 +1,6 @@
 //! Publishing: a message, its copies and its number in one commit.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::KEPT;
 use super::groups::{Group, Groups, TRIES_MAX, copy_ttl};
@@ -9,7 +9,7 @@ use crate::broker::check::full;
 use crate::broker::{Consumer, Message, REMEMBERED, Slow, matches};
 use crate::error::{Error, Kind, Result};
 use crate::port::millis;
-use crate::store::{Action, Condition, LIST_MAX, Order, Select, WRITES_MAX, Write};
+use crate::store::{Action, Condition, LIST_MAX, Order, Record, Select, WRITES_MAX, Write};
 use crate::time::Instant;
 
 /// Why publishing must wait: the detail `reason` of the error.
@@ -139,12 +139,23 @@ impl Groups {
             Slow::Block => Err(Error::aborted("full").with_detail("reason", BLOCKED)),
             Slow::DropOldest => {
                 let oldest = self.oldest_waiting(name, over.len()).await?;
-                let delete = |number: u64| {
-                    let keys = [records::message(name, number), records::claim(name, number)];
-                    keys.map(|key| self.always(key, Action::Delete))
-                };
                 let dropped = oldest.len() as u64;
-                let mut writes: Vec<Write> = oldest.into_iter().flat_map(delete).collect();
+                let mut writes = Vec::new();
+                for (number, put_off) in oldest {
+                    let message = records::message(name, number);
+                    writes.push(self.always(message, Action::Delete));
+                    // If it is delivered meanwhile, another is looked for.
+                    let claim = records::claim(name, number);
+                    writes.push(match put_off {
+                        Some(version) => {
+                            let unchanged = Condition::IfVersion(version);
+                            self.table.prepare(claim, unchanged, Action::Delete)
+                        }
+                        None => self
+                            .table
+                            .prepare(claim, Condition::IfAbsent, Action::Check),
+                    });
+                }
                 if dropped > 0 {
                     writes.push(self.count(name, consumer, (dropped, 0)).await?);
                 }
@@ -153,24 +164,31 @@ impl Groups {
         }
     }
 
-    /// The oldest messages that wait, which those that are out do not.
-    async fn oldest_waiting(&self, name: &str, count: usize) -> Result<Vec<u64>> {
+    /// The oldest messages that wait, which those that are out do not; with the version of what
+    /// puts them off, if anything does.
+    async fn oldest_waiting(&self, name: &str, count: usize) -> Result<Vec<(u64, Option<u64>)>> {
         let claims = self
             .table
             .list(Select::prefix(records::claims(name)))
             .await?;
         let claims = claims.records.iter();
-        let out: BTreeSet<u64> = claims
-            .filter(|claim| noted(claim, DELAY) == 0)
-            .map(number_of)
-            .collect();
+        let claims: BTreeMap<u64, &Record> =
+            claims.map(|claim| (number_of(claim), claim)).collect();
         let oldest = Select {
-            limit: (count + out.len()).min(LIST_MAX),
+            limit: (count + claims.len()).min(LIST_MAX),
             ..Select::prefix(records::messages(name))
         };
         let oldest = self.table.list(oldest).await?;
-        let numbers = oldest.records.iter().map(number_of);
-        let waiting = numbers.filter(|number| !out.contains(number));
+        let waiting =
+            oldest
+                .records
+                .iter()
+                .map(number_of)
+                .filter_map(|number| match claims.get(&number) {
+                    None => Some((number, None)),
+                    Some(claim) if noted(claim, DELAY) > 0 => Some((number, Some(claim.version))),
+                    Some(_) => None,
+                });
         Ok(waiting.take(count).collect())
     }
 }

@@ -212,7 +212,7 @@ mod tests {
             windows.choose(receipt(number), now, None).unwrap();
         }
         assert!(now >= Instant::ORIGIN + TAKEN_AFTER * (WINDOW_MAX / WINDOW_FIRST - 1) as u32);
-        now = now + TAKEN_AFTER * 2;
+        now += TAKEN_AFTER * 2;
         assert_eq!(windows.room(now), 0);
     }
 }
