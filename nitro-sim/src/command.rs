@@ -1,9 +1,10 @@
-//! The command line, over any systems: `run`, `explore`, `merge`, `replay`, `verify`, `shrink`,
-//! `plan`, `check`, `systems`.
+//! The command line, over any systems: `run`, `explore`, `merge`, `replay`, `report`, `diff`,
+//! `verify`, `shrink`, `plan`, `check`, `systems`.
 
 mod explore;
 mod files;
 mod kept;
+mod report;
 mod results_file;
 mod shrink;
 
@@ -55,6 +56,9 @@ enum Verb {
         /// Writes every event as JSON lines
         #[arg(long, value_name = "FILE")]
         trace: Option<String>,
+        /// Writes a page that draws the run, in one file
+        #[arg(long, value_name = "FILE")]
+        html: Option<String>,
     },
     /// Runs many seeds of a scenario, and counts failures by what they have in common
     Explore(explore::Explore),
@@ -62,7 +66,7 @@ enum Verb {
     Merge(explore::Merge),
     /// Runs a saved plan again, and compares digests
     Replay {
-        /// The plan file
+        /// The plan file, or a trace file, which brings its plan
         plan: String,
         /// The engine; by default the one that saved the plan
         #[arg(long)]
@@ -73,6 +77,29 @@ enum Verb {
         /// Makes what a kept plan shows now what it must show from now on
         #[arg(long)]
         accept: bool,
+        /// Writes a page that draws the run, in one file
+        #[arg(long, value_name = "FILE")]
+        html: Option<String>,
+    },
+    /// Tells of a trace made before: as text, as JSON, or as a page that draws it
+    Report {
+        /// The trace file
+        trace: String,
+        /// The plan it is a trace of; by default the one that it brings
+        #[arg(long, value_name = "FILE")]
+        plan: Option<String>,
+        #[command(flatten)]
+        forms: report::Forms,
+    },
+    /// Tells where two traces part, and what differs after
+    Diff {
+        /// The one trace file
+        one: String,
+        /// The other
+        other: String,
+        /// Writes a page that draws both, in one file
+        #[arg(long, value_name = "FILE")]
+        html: Option<String>,
     },
     /// Runs a scenario several times with one seed, and finds where the runs part
     Verify {
@@ -197,9 +224,10 @@ impl Shell<'_> {
                 engine,
                 save,
                 trace,
+                html,
             } => {
                 let plan = self.plan(&scenario, seed, swarm)?;
-                self.run(&scenario, &plan, &engine, [save, trace], out)
+                self.run(&scenario, &plan, &engine, [save, trace, html], out)
             }
             Verb::Explore(explore) => self.explore(&explore, out, err),
             Verb::Merge(merge) => self.merge(&merge, out),
@@ -208,7 +236,10 @@ impl Shell<'_> {
                 engine,
                 trace,
                 accept,
-            } => self.replay(&plan, engine, trace, accept, out),
+                html,
+            } => self.replay(&plan, engine, [trace, html], accept, out),
+            Verb::Report { trace, plan, forms } => self.report(&trace, plan.as_deref(), forms, out),
+            Verb::Diff { one, other, html } => self.diff([&one, &other], html, out),
             Verb::Verify {
                 scenario,
                 seed,
@@ -246,11 +277,12 @@ impl Shell<'_> {
         file: &str,
         plan: &Plan,
         engine: &str,
-        [save, trace]: [Option<String>; 2],
+        [save, trace, page]: [Option<String>; 3],
         out: &mut dyn Write,
     ) -> Result<u8, Problem> {
         let engine = engine_of(engine)?;
         let (mut save, mut trace) = (Output::open(save)?, Output::open(trace)?);
+        let page = Output::open(page)?;
         let run = run(plan, self.systems, &*engine).map_err(|error| error.to_string())?;
         if let Some(save) = &mut save {
             save.write(|out| out.write_all(to_save(&run).to_text().as_bytes()))?;
@@ -265,6 +297,7 @@ impl Shell<'_> {
         if plan.swarm.is_some() {
             command.push_str(" --swarm");
         }
+        report::draw(&run, &command, page)?;
         show(&run, command, out)
     }
 
@@ -272,20 +305,21 @@ impl Shell<'_> {
         &self,
         file: &str,
         engine: Option<String>,
-        trace: Option<String>,
+        [trace, page]: [Option<String>; 2],
         accept: bool,
         out: &mut dyn Write,
     ) -> Result<u8, Problem> {
-        let plan = files::plan(file)?;
+        let plan = report::plan_to_replay(file)?;
         let saved_by = plan.recorded.as_ref().map(|recorded| &recorded.engine);
         let name = engine.or(saved_by.cloned());
         let engine = engine_of(name.as_deref().unwrap_or(engine::NAMES[0]))?;
-        let mut trace = Output::open(trace)?;
+        let (mut trace, page) = (Output::open(trace)?, Output::open(page)?);
         let run = replay(&plan, self.systems, &*engine).map_err(|error| error.to_string())?;
         if let Some(trace) = &mut trace {
             trace.write(|out| run.save_trace(out))?;
         }
         let command = format!("{} replay {file}", self.program);
+        report::draw(&run, &command, page)?;
         if plan.expected.is_some() || accept {
             return kept::tell(file, &run, accept, command, out);
         }

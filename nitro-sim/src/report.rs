@@ -1,18 +1,38 @@
-//! The account of a run: what ran, what was done to it, what came of it.
+//! The account of a run: what ran, what was done to it, what came of it, and how that came to be.
+//!
+//! One account has three forms: text for a terminal, JSON for programs, and a page that draws it.
+//! Two runs side by side are a [`Parted`].
 
+mod ends;
+pub mod html;
+mod json;
+mod parted;
+mod slice;
+mod story;
 pub mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::check::{History, Reason};
 use crate::fault::Phase;
 use crate::run::Run;
 use crate::trace::{EventKind, MessageOutcome, OperationOutcome};
 
-/// The account of a run, as plain data.
-#[derive(Clone, Debug, PartialEq)]
+pub use parted::Parted;
+pub use slice::Slice;
+pub use story::Step;
+
+/// The version of the account as JSON.
+pub const FORMAT: u32 = 1;
+
+/// The account of a run, as plain data: what the JSON form holds, field by field.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
+    /// The version of the account, [`FORMAT`].
+    pub format: u32,
     /// The scenario by name.
     pub scenario: String,
     /// The system by name.
@@ -22,7 +42,7 @@ pub struct Report {
     /// The engine by name.
     pub engine: String,
     /// How many nodes of each role, in the order they start.
-    pub nodes: Vec<(String, usize)>,
+    pub nodes: Vec<NodeLine>,
     /// How long it ran, in virtual milliseconds.
     pub duration_ms: u64,
     /// How its plan differs from what the scenario says, in words; none where it drew nothing.
@@ -35,22 +55,67 @@ pub struct Report {
     pub failed: BTreeMap<String, usize>,
     /// How long those took that succeeded.
     pub latency: Option<Latency>,
-    /// How many messages were sent at once, delayed, held and dropped.
-    pub messages: [usize; 4],
+    /// What became of messages.
+    pub messages: Messages,
     /// The verdict in a word.
     pub verdict: &'static str,
     /// Why it is no pass.
     pub reasons: Vec<Reason>,
+    /// What its failure can have come of; none of a run that did not fail.
+    pub slice: Option<SliceLine>,
+    /// What happened, in order, where it failed.
+    pub story: Vec<Step>,
     /// The digest of the trace.
     pub digest: String,
     /// The command that repeats the run.
     pub command: String,
-    /// How long it took of this machine's time; none leaves it out.
+    /// How long it took of this machine's time; none leaves it out, as JSON always does: the
+    /// account of a run is the same on every machine.
+    #[serde(skip)]
     pub wall: Option<Duration>,
 }
 
+/// How many nodes there are of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeLine {
+    /// The role.
+    pub role: String,
+    /// How many.
+    pub count: usize,
+}
+
+/// What became of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Messages {
+    /// How many went at once.
+    pub sent: usize,
+    /// How many went later, or were sent again after a loss.
+    pub delayed: usize,
+    /// How many waited until their link opened.
+    pub held: usize,
+    /// How many were lost.
+    pub dropped: usize,
+    /// How many of all of these nobody ever read.
+    pub unread: usize,
+}
+
+/// What a failure can have come of, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SliceLine {
+    /// The events that the check blames, by their place in the trace, from 0.
+    pub blamed: Vec<usize>,
+    /// How many events happened before them, themselves included.
+    pub past: usize,
+    /// How many events of those lie between them.
+    pub thread: usize,
+    /// When the thread begins and ends, in virtual microseconds.
+    pub window_us: [u64; 2],
+    /// The faults in force during it, by id.
+    pub faults: Vec<String>,
+}
+
 /// A fault at its time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FaultLine {
     /// When, in virtual milliseconds.
     pub at_ms: u64,
@@ -65,7 +130,7 @@ pub struct FaultLine {
 }
 
 /// What came of a workload's operations.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WorkloadLine {
     /// The workload.
     pub name: String,
@@ -84,7 +149,7 @@ pub struct WorkloadLine {
 }
 
 /// How long operations took that succeeded, in virtual microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Latency {
     /// Half of them at the most.
     pub p50_us: u64,
@@ -101,7 +166,9 @@ impl Report {
     pub fn new(run: &Run, command: impl Into<String>) -> Self {
         let (plan, trace) = (&run.plan, &run.outcome.trace);
         let history = History::new(plan, trace);
+        let slice = Slice::of(run);
         Self {
+            format: FORMAT,
             scenario: plan.scenario.clone(),
             system: plan.system.clone(),
             seed: plan.seed,
@@ -116,6 +183,10 @@ impl Report {
             messages: messages(run),
             verdict: run.verdict.word(),
             reasons: run.verdict.reasons().to_vec(),
+            story: slice
+                .as_ref()
+                .map_or_else(Vec::new, |slice| story::tell(run, slice)),
+            slice: slice.map(|slice| line_of(run, slice)),
             digest: trace.digest(),
             command: command.into(),
             wall: Some(run.outcome.wall),
@@ -123,15 +194,31 @@ impl Report {
     }
 }
 
-fn nodes(run: &Run) -> Vec<(String, usize)> {
-    let mut nodes: Vec<(String, usize)> = Vec::new();
+fn nodes(run: &Run) -> Vec<NodeLine> {
+    let mut nodes: Vec<NodeLine> = Vec::new();
     for node in &run.plan.nodes {
-        match nodes.iter_mut().find(|(role, _)| *role == node.role) {
-            Some((_, count)) => *count += 1,
-            None => nodes.push((node.role.clone(), 1)),
+        match nodes.iter_mut().find(|line| line.role == node.role) {
+            Some(line) => line.count += 1,
+            None => nodes.push(NodeLine {
+                role: node.role.clone(),
+                count: 1,
+            }),
         }
     }
     nodes
+}
+
+fn line_of(run: &Run, slice: Slice) -> SliceLine {
+    let faults = slice.faults.iter();
+    SliceLine {
+        past: slice.past_count(),
+        thread: slice.thread_count(),
+        window_us: slice.window_us,
+        faults: faults
+            .map(|place| run.plan.faults[*place].id.clone())
+            .collect(),
+        blamed: slice.blamed,
+    }
 }
 
 fn faults(run: &Run) -> Vec<FaultLine> {
@@ -190,18 +277,25 @@ fn latency(history: &History) -> Option<Latency> {
     })
 }
 
-fn messages(run: &Run) -> [usize; 4] {
-    let mut counts = [0; 4];
+fn messages(run: &Run) -> Messages {
+    let mut messages = Messages::default();
     for event in run.outcome.trace.events() {
-        if let EventKind::Message { outcome, .. } = &event.kind {
-            let index = match outcome {
-                MessageOutcome::Sent => 0,
-                MessageOutcome::Delayed => 1,
-                MessageOutcome::Held => 2,
-                MessageOutcome::Dropped => 3,
-            };
-            counts[index] += 1;
+        match &event.kind {
+            EventKind::Message { outcome, .. } => {
+                messages.unread += 1;
+                *match outcome {
+                    MessageOutcome::Sent => &mut messages.sent,
+                    MessageOutcome::Delayed => &mut messages.delayed,
+                    MessageOutcome::Held => &mut messages.held,
+                    MessageOutcome::Dropped => &mut messages.dropped,
+                } += 1;
+            }
+            EventKind::Received { .. } => messages.unread -= 1,
+            _ => {}
         }
     }
-    counts
+    messages
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,13 @@ mod summary;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::check::{Verdict, judge};
 use crate::engine::{Ended, Engine, Outcome, Refusal, accepts};
 use crate::plan::Plan;
 use crate::system::{System, Systems};
-use crate::trace::Origin;
+use crate::trace::{Origin, Trace};
 
 pub use pool::{Heard, Pool};
 pub use summary::{Summary, Twice, summarize};
@@ -31,6 +32,33 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run of which there is the trace, judged anew. It takes no time of this machine.
+    ///
+    /// # Errors
+    ///
+    /// When the plan's system is not registered.
+    pub fn of_trace(
+        plan: Plan,
+        systems: &Systems,
+        engine: &'static str,
+        trace: Trace,
+        ended: Ended,
+    ) -> Result<Self, RunError> {
+        let system = registered(&plan, systems)?;
+        let verdict = judge(&plan, system, &trace, &ended, None);
+        let outcome = Outcome {
+            trace,
+            ended,
+            wall: Duration::ZERO,
+        };
+        Ok(Self {
+            plan,
+            engine,
+            outcome,
+            verdict,
+        })
+    }
+
     /// Writes its trace as a file that is enough to judge and report it.
     ///
     /// # Errors
@@ -93,6 +121,13 @@ pub fn system_of<'s>(
     systems: &'s Systems,
     engine: &dyn Engine,
 ) -> Result<&'s System, RunError> {
+    let system = registered(plan, systems)?;
+    accepts(engine, plan).map_err(RunError::Refused)?;
+    Ok(system)
+}
+
+/// The system of a plan, which has the roles of its nodes.
+fn registered<'s>(plan: &Plan, systems: &'s Systems) -> Result<&'s System, RunError> {
     let Some(system) = systems.get(&plan.system) else {
         let known = systems.iter().map(|system| system.name().to_owned());
         return Err(RunError::UnknownSystem(
@@ -105,7 +140,6 @@ pub fn system_of<'s>(
             return Err(RunError::UnknownRole(node.role.clone()));
         }
     }
-    accepts(engine, plan).map_err(RunError::Refused)?;
     Ok(system)
 }
 

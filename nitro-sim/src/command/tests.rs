@@ -1,6 +1,7 @@
 //! The command line: its words, its exit codes, and what it says of wrong input.
 
 mod kept;
+mod report;
 
 use std::path::Path;
 

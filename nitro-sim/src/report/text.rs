@@ -11,6 +11,9 @@ const WHAT_WIDTH: usize = 46;
 /// How much of what a swarm drew fits beside its title.
 const SWARM_WIDTH: usize = 64;
 
+/// How wide a line of the story is at most.
+const LINE_WIDTH: usize = 110;
+
 impl Report {
     /// Writes it.
     ///
@@ -21,14 +24,35 @@ impl Report {
         self.head(out)?;
         self.fault_table(out)?;
         self.operation_table(out)?;
+        self.story(out)?;
         self.foot(out)
+    }
+
+    /// What happened, in order: a line a step, cut where a terminal ends.
+    fn story(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.story.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "what happened, in order")?;
+        for (number, step) in self.story.iter().enumerate() {
+            if step.skipped > 0 {
+                writeln!(out, "{:>22}... {} more", "", step.skipped)?;
+            }
+            let mark = if step.is_blamed { '>' } else { ' ' };
+            let at = step.at_us as f64 / 1e6;
+            let who = step.node.as_deref().unwrap_or("");
+            let head = format!("{mark}{:>3}  {at:>11.6} s  {who}", number + 1);
+            let space = if who.is_empty() { "" } else { " " };
+            writeln!(out, "{}", cut(&format!("{head}{space}{}", step.what)))?;
+        }
+        writeln!(out)
     }
 
     fn head(&self, out: &mut dyn Write) -> io::Result<()> {
         let nodes: Vec<String> = self
             .nodes
             .iter()
-            .map(|(role, count)| format!("{count} {role}"))
+            .map(|line| format!("{} {}", line.count, line.role))
             .collect();
         writeln!(out, "{}, seed {}", self.scenario, self.seed)?;
         writeln!(out)?;
@@ -122,7 +146,13 @@ impl Report {
                 "  took      p50 {p50:.1} ms   p90 {p90:.1} ms   p99 {p99:.1} ms   max {max:.1} ms"
             )?;
         }
-        let [sent, delayed, held, dropped] = self.messages;
+        let super::Messages {
+            sent,
+            delayed,
+            held,
+            dropped,
+            ..
+        } = self.messages;
         writeln!(
             out,
             "  messages  {sent} sent, {delayed} delayed, {held} held, {dropped} dropped"
@@ -156,6 +186,17 @@ fn seconds(ms: u64) -> f64 {
     ms as f64 / 1000.0
 }
 
+/// A line as far as a terminal shows it.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(LINE_WIDTH) {
+        None => line.to_owned(),
+        Some(_) => {
+            let kept: String = line.chars().take(LINE_WIDTH - 3).collect();
+            format!("{kept}...")
+        }
+    }
+}
+
 /// A text in lines of a width, parted at spaces.
 fn fold(text: &str, width: usize) -> (String, Vec<String>) {
     let mut lines: Vec<String> = Vec::new();
@@ -173,13 +214,13 @@ fn fold(text: &str, width: usize) -> (String, Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
     use crate::check::Reason;
-    use crate::report::{Latency, WorkloadLine};
+    use crate::report::{FORMAT, Latency, Messages, NodeLine, Step, WorkloadLine};
 
     fn fault(at_ms: u64, phase: Phase, what: &str, touched: u64) -> FaultLine {
         FaultLine {
@@ -191,14 +232,21 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
+    /// A report to show in every form.
+    pub(in crate::report) fn report() -> Report {
         let partition = "partition server-1 | server-2 server-3 client-1 client-2";
         Report {
+            format: FORMAT,
             scenario: "greeter_partition".to_owned(),
             system: "greeter".to_owned(),
             seed: 7,
             engine: "turmoil".to_owned(),
-            nodes: vec![("server".to_owned(), 3), ("client".to_owned(), 2)],
+            nodes: [("server", 3), ("client", 2)]
+                .map(|(role, count)| NodeLine {
+                    role: role.to_owned(),
+                    count,
+                })
+                .into(),
             duration_ms: 30_000,
             swarm: None,
             faults: vec![
@@ -225,12 +273,20 @@ mod tests {
                 p99_us: 267_000,
                 max_us: 491_000,
             }),
-            messages: [2530, 12, 4, 0],
+            messages: Messages {
+                sent: 2530,
+                delayed: 12,
+                held: 4,
+                dropped: 0,
+                unread: 3,
+            },
             verdict: "fail",
             reasons: vec![Reason::new(
                 "answered",
                 "operation 3 had not returned\nin time",
             )],
+            slice: None,
+            story: Vec::new(),
             digest: "80f50041aac9016cfa4220123ff7fc50".to_owned(),
             command: "nitro-sim run scenarios/greeter_partition.toml --seed 7".to_owned(),
             wall: None,
@@ -259,6 +315,28 @@ mod tests {
             ..report()
         };
         insta::assert_snapshot!(text(&nothing));
+    }
+
+    #[test]
+    fn a_failure_is_told_in_order_with_what_is_blamed_and_what_is_left_out() {
+        let step = |at_us, node: Option<&str>, what: &str, is_blamed, skipped| Step {
+            at_us,
+            node: node.map(str::to_owned),
+            what: what.to_owned(),
+            is_blamed,
+            event: Some(0),
+            skipped,
+        };
+        let long = "calls hello of key 1 with 7 ".repeat(8);
+        let told = Report {
+            story: vec![
+                step(6_693_000, None, "fault-1 begins: partition", false, 0),
+                step(6_694_120, Some("client-1"), &long, true, 0),
+                step(7_194_120, Some("client-1"), "operation 3 returns", true, 12),
+            ],
+            ..report()
+        };
+        insta::assert_snapshot!(text(&told));
     }
 
     #[test]

@@ -1,0 +1,23 @@
+// Two runs, one above the other: where they part, and what came of it.
+
+function parted(panel, difference, runs) {
+  const [one, other] = runs.map((run) => run.account);
+  const head = document.getElementById("head");
+  const title = element("div", { class: "title" });
+  title.append(element("h1", {}, one.scenario === other.scenario ? one.scenario + ": two runs" : one.scenario + " and " + other.scenario));
+  title.append(element("span", { class: "quiet" }, difference.words));
+  head.append(title);
+  const facts = element("p", { class: "facts" });
+  for (const account of [one, other]) {
+    facts.append(element("span", {}, account.verdict + " ", element("code", {}, account.digest)));
+  }
+  head.append(facts);
+  panel.title("Where they part");
+  const say = (name, event) => element("p", { class: "impossible" }, element("b", {}, name), element("br"), event === null ? "the run has ended" : event);
+  panel.side.append(say("one", difference.left), say("other", difference.right));
+  panel.title("What differs after");
+  const table = element("table");
+  table.append(row("th", ["", "one", "other"]));
+  for (const [name, left, right] of difference.table) table.append(row("td", [name, left, right]));
+  panel.side.append(table);
+}
