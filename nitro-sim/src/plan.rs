@@ -170,7 +170,7 @@ impl Plan {
     pub fn swarm(scenario: &Scenario, seed: u64) -> Result<Self, PlanError> {
         let mut swarm = Swarm::draw(scenario, seed);
         let faults = faults::expand(scenario, seed, &swarm)?;
-        let schedule = swarm.schedule(scenario, &faults, seed);
+        let schedule = swarm.schedule(scenario, seed);
         Ok(Self {
             schedule,
             swarm: Some(swarm),

@@ -29,7 +29,6 @@
 //!
 //! [schedule]
 //! yields = "default"                  # how often tasks let others go first: off, aggressive
-//! buggify_until_s = 20                # until when nitro plays tricks; never where it is missing
 //!
 //! [parameters]                        # for the system: numbers, ranges, texts, true, false
 //! work_ms = [1, 3]
@@ -192,10 +191,6 @@ impl Network {
 pub struct Schedule {
     /// How often a task lets the others go first where it need not.
     pub yields: Yields,
-    /// Until when nitro and services play the tricks that they have, as the seed says: what may
-    /// happen at any time and rarely does. In virtual milliseconds; none for never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub buggify_until_ms: Option<u64>,
 }
 
 /// How often a task lets the others go first where it need not, as the seed says.

@@ -1,5 +1,5 @@
-//! What a seed draws besides: which of the scenario's faults are on, how hard they are, how tasks
-//! take turns and whether nitro plays tricks. Runs that have less in common find more.
+//! What a seed draws besides: which of the scenario's faults are on, how hard they are, and how
+//! tasks take turns. Runs that have less in common find more.
 //!
 //! Source: Groce and others, "Swarm testing", ISSTA 2012.
 
@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
-use crate::fault::{Fault, PlannedFault};
+use crate::fault::Fault;
 use crate::scenario::{
     FaultChoice, FaultKind, NodeFault, Range, Scenario, Schedule, Target, Yields,
 };
@@ -112,14 +112,8 @@ impl Swarm {
         }
     }
 
-    /// Draws how tasks take turns, and until when nitro plays tricks: never past the last fault,
-    /// because after that the cluster is to come to rest.
-    pub(super) fn schedule(
-        &mut self,
-        scenario: &Scenario,
-        faults: &[PlannedFault],
-        seed: u64,
-    ) -> Schedule {
+    /// Draws how tasks take turns.
+    pub(super) fn schedule(&mut self, scenario: &Scenario, seed: u64) -> Schedule {
         let mut draw = Draw::new(seed, "swarm/schedule");
         let mut schedule = scenario.schedule;
         let yields = [None, Some(Yields::Off), Some(Yields::Aggressive)];
@@ -129,14 +123,6 @@ impl Swarm {
             schedule.yields = yields;
             let name = Yields::NAMES[yields as usize];
             self.schedule.push(format!("yields {name}"));
-        }
-        let is_tricky = draw.chance(0.75);
-        if is_tricky && schedule.buggify_until_ms.is_none() {
-            let last = faults.iter().map(|fault| fault.at_ms).max();
-            let until_ms = last.unwrap_or(scenario.duration_ms / 2);
-            schedule.buggify_until_ms = Some(until_ms);
-            let until_s = until_ms as f64 / 1000.0;
-            self.schedule.push(format!("buggify until {until_s:.3} s"));
         }
         schedule
     }

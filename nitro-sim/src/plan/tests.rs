@@ -280,9 +280,6 @@ fn a_swarm_turns_faults_off_never_an_end_alone_and_leans_within_their_ranges() {
                 _ => assert!((2.0..5.0).contains(&factor) && lasts < 3000),
             }
         }
-        let last = plan.faults.iter().map(|fault| fault.at_ms).max();
-        let until = plan.schedule.buggify_until_ms;
-        assert!(until.is_none_or(|until| until == last.unwrap_or(10_000)));
         assert_eq!(Plan::from_text(&plan.to_text()).unwrap(), plan);
     }
     assert!(texts.len() > 50, "{}", texts.len());

@@ -196,8 +196,6 @@ fn schedule(root: &Section<'_>) -> Schedule {
             }
         }
     }
-    let seconds = Bounds::new(0.0, DURATION_S_MAX, "seconds");
-    schedule.buggify_until_ms = section.number("buggify_until_s", seconds).map(ms);
     section.finish();
     schedule
 }
