@@ -32,7 +32,8 @@
 //! them; what they publish before that is not for it. An acknowledgement reaches the publisher a
 //! moment after the member has given it. Two messages of a subscription may be on their way to a
 //! member that is not asking for any, and are then not the oldest that are dropped. Messages of one
-//! key come in the order in which one node published them; numbers are each node's own.
+//! key come in the order in which one node published them, the first time that each comes: one that
+//! comes again may come after later ones. Numbers are each node's own.
 //!
 //! Who can reach a node can publish and receive: there is no authentication here, so listen where
 //! only those come who may.
