@@ -34,5 +34,5 @@ fn main() -> ExitCode {
 
 #[test]
 fn ping_survives_a_partition() {
-    nitro_sim::assert_passes("nitro-sim/examples/ping.toml", 7, || vec![system()]);
+    nitro_sim::assert_passes_seeds("nitro-sim/examples/ping.toml", 20, || vec![system()]);
 }

@@ -6,6 +6,7 @@ mod files;
 mod kept;
 mod report;
 mod results_file;
+mod seeds;
 mod shrink;
 
 use std::ffi::OsString;
@@ -448,6 +449,17 @@ pub fn assert_passes(file: &str, seed: u64, systems: &Systems) {
             .expect("a text takes what is written to it");
         panic!("{}", String::from_utf8_lossy(&text));
     }
+}
+
+/// Runs a scenario file with many seeds, for a test: one line.
+///
+/// A file that is not found where the test runs is looked for in the directories above.
+///
+/// # Panics
+///
+/// With the report of the first run that fails, or when none passes.
+pub fn assert_passes_seeds(file: &str, seeds: u64, systems: &Systems) {
+    seeds::assert_pass(file, seeds, systems);
 }
 
 /// Runs every plan that is kept in a directory, for a test: one line.

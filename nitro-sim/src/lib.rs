@@ -75,6 +75,23 @@ pub fn assert_passes(file: &str, seed: u64, systems: fn() -> Vec<System>) {
     command::assert_passes(file, seed, &Systems::made_by(systems));
 }
 
+/// Runs a scenario file with many seeds, for a test: one line. Each seed also draws which faults
+/// are on, and how hard, as in `explore`. `NITRO_SEEDS=200 cargo test` runs as many in place of
+/// `seeds`, and `NITRO_SEEDS=17..18` runs seed 17.
+///
+/// A run that proves nothing is no failure, as long as another passes. The first failure ends it;
+/// its report, plan and trace are saved in the target directory.
+///
+/// A file that is not found where the test runs is looked for in the directories above.
+///
+/// # Panics
+///
+/// With the report and the command that repeats it, when a run fails; when none passes; when the
+/// file or the environment is wrong.
+pub fn assert_passes_seeds(file: &str, seeds: u64, systems: fn() -> Vec<System>) {
+    command::assert_passes_seeds(file, seeds, &Systems::made_by(systems));
+}
+
 /// Runs every plan that is kept in a directory because it once failed, for a test: each must show
 /// the failure that its file says, or pass if that says it is mended. `shrink --name` keeps one.
 ///

@@ -319,3 +319,40 @@ fn results_that_do_not_fit_on_the_disk_are_kept_elsewhere_and_shown() {
     std::fs::remove_file(elsewhere.trim()).unwrap();
     assert!(crate::explore::results::Results::from_text(&text).is_ok());
 }
+
+#[test]
+fn a_test_runs_many_seeds_in_one_line_and_says_how_to_see_its_failure_again() {
+    let desk = Desk::new(SCENARIO);
+    crate::assert_passes_seeds(&desk.path("s.toml"), 4, builtin::systems);
+    let strict = Desk::new(&SCENARIO.replace("[checks]", "[checks]\nmax_failed = 0"));
+    let file = strict.path("s.toml");
+    let failed =
+        std::panic::catch_unwind(|| crate::assert_passes_seeds(&file, 9, builtin::systems));
+    let message = nitro::host::tasks::panic_message(&*failed.unwrap_err());
+    let test = "command::tests::a_test_runs_many_seeds_in_one_line";
+    let again = message
+        .lines()
+        .find(|line| line.starts_with("again "))
+        .unwrap();
+    assert!(
+        again.contains("NITRO_SEEDS=") && again.contains(test),
+        "{again}"
+    );
+    assert!(message.contains("fails: max_failed"), "{message}");
+    for (title, head) in [
+        ("report", "brief, seed "),
+        ("plan", "format = "),
+        ("trace", "{\"format\""),
+    ] {
+        let line = message
+            .lines()
+            .find(|line| line.starts_with(&format!("{title} ")));
+        let path = line.unwrap()[12..].to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(head), "{path}: {text:.40}");
+        std::fs::remove_file(path).unwrap();
+    }
+    let none = std::panic::catch_unwind(|| crate::assert_passes_seeds("none.toml", 9, Vec::new));
+    let message = nitro::host::tasks::panic_message(&*none.unwrap_err());
+    assert!(message.contains("none.toml cannot be read"), "{message}");
+}
