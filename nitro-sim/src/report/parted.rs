@@ -6,8 +6,12 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Report;
+use crate::operation::PlannedOperation;
 use crate::run::Run;
-use crate::trace::{Event, EventKind, OperationOutcome, Trace};
+use crate::trace::{Event, OperationOutcome, Trace};
+
+/// How many digits of a plan's digest are shown: enough to see that two differ.
+const PLAN_DIGITS: usize = 12;
 
 /// How many operations that ended otherwise are listed.
 const LISTED_MAX: usize = 20;
@@ -27,7 +31,8 @@ pub struct Parted {
     pub right: Option<String>,
     /// What can be counted: its name, and how much of it either run has.
     pub table: Vec<[String; 3]>,
-    /// The operations that ended otherwise: which, and how in either run; the first ones.
+    /// The operations that both plans ask for and that ended otherwise: which, and how in either
+    /// run; the first ones.
     pub operations: Vec<[String; 3]>,
     /// How many operations ended otherwise in all.
     pub operations_count: usize,
@@ -42,7 +47,7 @@ impl Parted {
         let event = found
             .as_ref()
             .and_then(|found| found.left.as_ref().or(found.right.as_ref()));
-        let operations = operations(traces);
+        let operations = operations([one.0, other.0]);
         Self {
             words: match (&found, event) {
                 (Some(found), Some(event)) => format!(
@@ -76,10 +81,16 @@ impl Parted {
             writeln!(out, "    one:   {}", self.left.as_deref().unwrap_or(ended))?;
             writeln!(out, "    other: {}", self.right.as_deref().unwrap_or(ended))?;
         }
-        writeln!(out, "\n{:<26} {:>22} {:>22}", "", "one", "other")?;
+        // Names of scenarios are as long as they like.
+        let longest = self
+            .table
+            .iter()
+            .map(|[_, left, right]| left.len().max(right.len()));
+        let width = longest.max().unwrap_or(0);
+        writeln!(out, "\n{:<22} {:>width$}  {:>width$}", "", "one", "other")?;
         for [name, left, right] in &self.table {
             let mark = if left == right { ' ' } else { '*' };
-            writeln!(out, "{mark} {name:<24} {left:>22} {right:>22}")?;
+            writeln!(out, "{mark} {name:<20} {left:>width$}  {right:>width$}")?;
         }
         if self.operations_count > 0 {
             writeln!(
@@ -106,6 +117,10 @@ fn table(runs: [(&Run, &Report); 2]) -> Vec<[String; 3]> {
         let events = run.outcome.trace.events().len();
         [
             ("scenario", report.scenario.clone()),
+            (
+                "plan",
+                run.plan.digest().chars().take(PLAN_DIGITS).collect(),
+            ),
             ("seed", report.seed.to_string()),
             ("engine", report.engine.clone()),
             ("verdict", report.verdict.to_owned()),
@@ -125,49 +140,45 @@ fn table(runs: [(&Run, &Report); 2]) -> Vec<[String; 3]> {
         .collect()
 }
 
-/// The operations that ended otherwise, by number.
-fn operations([one, other]: [&Trace; 2]) -> Vec<[String; 3]> {
-    let (left, right) = (endings(one), endings(other));
-    let mut ids: Vec<u64> = left.keys().chain(right.keys()).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let never = || "never made".to_owned();
-    let line = |id: u64| {
-        let [left, right] = [&left, &right].map(|all| all.get(&id).cloned());
-        let name = left.as_ref().or(right.as_ref())?.0.clone();
-        let [left, right] = [left, right].map(|made| made.map_or_else(never, |(_, how)| how));
-        (left != right).then_some([format!("operation {id}{name}"), left, right])
+/// The operations that both plans ask for and that ended otherwise, by number. Two plans may mean
+/// others by one number: these have nothing to be held against.
+fn operations([one, other]: [&Run; 2]) -> Vec<[String; 3]> {
+    let planned = other.plan.operations.iter();
+    let planned: BTreeMap<u64, &PlannedOperation> = planned.map(|made| (made.id, made)).collect();
+    let endings = [one, other].map(|run| endings(&run.outcome.trace));
+    let line = |made: &PlannedOperation| {
+        if planned.get(&made.id) != Some(&made) {
+            return None;
+        }
+        let ended = |all: &BTreeMap<u64, String>| {
+            let ending = all.get(&made.id).cloned();
+            ending.unwrap_or_else(|| "no outcome".to_owned())
+        };
+        let [left, right] = [ended(&endings[0]), ended(&endings[1])];
+        let PlannedOperation {
+            id,
+            operation,
+            key,
+            node,
+            ..
+        } = made;
+        let what = format!("operation {id}, {operation} of key {key} by {node}");
+        (left != right).then_some([what, left, right])
     };
-    ids.into_iter().filter_map(line).collect()
+    one.plan.operations.iter().filter_map(line).collect()
 }
 
-/// What each operation was and how it ended, without the time.
-fn endings(trace: &Trace) -> BTreeMap<u64, (String, String)> {
-    let mut all: BTreeMap<u64, (String, String)> = BTreeMap::new();
-    for event in trace.events() {
-        let node = event.node.as_deref().unwrap_or_default();
-        match &event.kind {
-            EventKind::Call {
-                operation,
-                name,
-                key,
-                ..
-            } => {
-                let what = format!(", {name} of key {key} by {node}");
-                all.insert(*operation, (what, "no outcome".to_owned()));
-            }
-            EventKind::Outcome { operation, outcome } => {
-                let made = all.entry(*operation).or_default();
-                made.1 = match outcome {
-                    OperationOutcome::Ok { reply } => format!("ok {reply}"),
-                    OperationOutcome::Failed { kind, message } => format!("{kind}: {message}"),
-                    OperationOutcome::Unfinished => "unfinished".to_owned(),
-                    OperationOutcome::Crashed => "lost with its node".to_owned(),
-                    OperationOutcome::Skipped => "never made".to_owned(),
-                };
-            }
-            _ => {}
-        }
-    }
-    all
+/// How each operation ended, without the time.
+fn endings(trace: &Trace) -> BTreeMap<u64, String> {
+    let ending = |outcome: &OperationOutcome| match outcome {
+        OperationOutcome::Ok { reply } => format!("ok {reply}"),
+        OperationOutcome::Failed { kind, message } => format!("{kind}: {message}"),
+        OperationOutcome::Unfinished => "unfinished".to_owned(),
+        OperationOutcome::Crashed => "lost with its node".to_owned(),
+        OperationOutcome::Skipped => "never made".to_owned(),
+    };
+    let outcomes = trace.outcomes();
+    outcomes
+        .map(|(_, operation, outcome)| (operation, ending(outcome)))
+        .collect()
 }

@@ -188,5 +188,9 @@ fn two_runs_are_told_by_where_they_part_and_what_ended_otherwise() {
     let reports = [&runs[0], &runs[1]].map(|run| Report::new(run, "again"));
     let parted = Parted::of([(&runs[0], &reports[0]), (&runs[1], &reports[1])]);
     assert_eq!(parted.index, Some(19));
+    let mut renamed = run_answered(json!(1));
+    renamed.plan.operations[1].operation = "write".to_owned();
+    let told = Parted::of([(&runs[0], &reports[0]), (&renamed, &reports[1])]);
+    assert_eq!(told.operations_count, 0);
     insta::assert_snapshot!(text_of(|out| parted.write_text(out)));
 }
