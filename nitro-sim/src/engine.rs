@@ -68,7 +68,16 @@ pub trait Engine {
         Ok(())
     }
 
-    /// Runs a plan whose network and every fault it supports.
+    /// Whether it can run so many nodes on this machine.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and what to raise.
+    fn supports_nodes(&self, _count: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Runs a plan whose network, nodes and every fault it supports.
     fn run(&self, plan: &Plan, system: &System) -> Outcome;
 
     /// Runs a plan, and answers with what `tell` says of it: in the run's own process where it has
@@ -124,7 +133,7 @@ impl Outcome {
 pub struct Refusal {
     /// The engine's name.
     pub engine: String,
-    /// Each fault by its id, or the network, with why it is refused.
+    /// Each fault by its id, or the network, or the nodes, with why it is refused.
     pub reasons: Vec<(String, String)>,
 }
 
@@ -149,6 +158,9 @@ pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
     let mut reasons: Vec<(String, String)> = Vec::new();
     if let Err(why) = engine.supports_network(&plan.network) {
         reasons.push(("network".to_owned(), why));
+    }
+    if let Err(why) = engine.supports_nodes(plan.nodes.len()) {
+        reasons.push(("nodes".to_owned(), why));
     }
     for fault in &plan.faults {
         if let Err(why) = engine.supports(&fault.fault)
