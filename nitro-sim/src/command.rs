@@ -282,6 +282,9 @@ impl Shell<'_> {
         out: &mut dyn Write,
     ) -> Result<u8, Problem> {
         let engine = engine_of(engine)?;
+        if let Some(note) = engine::DEFAULT_NOTE.filter(|_| engine.name() == engine::NAMES[0]) {
+            files::print(out, &format!("{note}\n\n"))?;
+        }
         let (mut save, mut trace) = (Output::open(save)?, Output::open(trace)?);
         let page = Output::open(page)?;
         let run = run(plan, self.systems, &*engine).map_err(|error| error.to_string())?;

@@ -187,6 +187,15 @@ pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
 ))]
 pub const NAMES: [&str; 2] = ["event", "turmoil"];
 
+/// What there is to say of the default engine of this machine.
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+))]
+pub const DEFAULT_NOTE: Option<&str> = None;
+
 /// The engines by name; the first is the default. The event engine is for Linux.
 #[cfg(not(all(
     target_os = "linux",
@@ -195,6 +204,18 @@ pub const NAMES: [&str; 2] = ["event", "turmoil"];
     not(madsim)
 )))]
 pub const NAMES: [&str; 1] = ["turmoil"];
+
+/// What there is to say of the default engine of this machine.
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(madsim)
+)))]
+pub const DEFAULT_NOTE: Option<&str> = Some(
+    "the engine event is for Linux on x86-64 or aarch64, with glibc; here the default is turmoil, \
+     which is slower, and whose digests are its own",
+);
 
 /// The engine of a name in a process that has done nothing before, where it can have one: what
 /// runs of it have in common is the plan alone.

@@ -8,7 +8,6 @@ mod yields;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -72,11 +71,10 @@ impl Machines {
         }
     }
 
-    /// How long the calls to a node's disk would have taken since this was last asked, but for
-    /// those within blocking work, which takes that long.
-    pub fn take_disk_cost(&self, name: &str) -> Duration {
-        let disk = self.disks.get(name);
-        disk.map_or(Duration::ZERO, SimulatedDisk::take_cost)
+    /// The disk of a node. What its calls would have taken is to be charged to the node; calls
+    /// within blocking work are not in it, because that takes as long.
+    pub fn disk(&self, name: &str) -> &SimulatedDisk {
+        &self.disks[name]
     }
 
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
@@ -173,8 +171,7 @@ impl Tasks for WatchedTasks {
                 }
                 clock.sleep_until(free_at).await;
             }
-            work();
-            let done_at = clock.now() + disk.take_cost();
+            let done_at = clock.now() + disk.cost_of(work);
             *busy_until.lock().expect("no panic while a time is held") = done_at;
             if done_at > clock.now() {
                 clock.sleep_until(done_at).await;

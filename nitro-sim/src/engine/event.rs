@@ -55,9 +55,18 @@ pub use worker::Worker;
 /// a busy machine takes milliseconds.
 pub const TURN_WALL_MAX: Duration = Duration::from_secs(20);
 
+/// How many files a node's runtime has open: one to wait on, one to be woken by, and two by which
+/// it would hear of signals.
+const FILES_OF_A_NODE: u64 = 4;
+
+/// How many files a process has open besides, at most.
+const FILES_BESIDES: u64 = 64;
+
 /// The event engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
+    /// The longest a run may take of this machine's time; it is shorter in tests only.
+    pub(crate) wall_max: Duration,
     /// The longest a turn of a node may take of this machine's time.
     pub turn_wall_max: Duration,
 }
@@ -65,6 +74,7 @@ pub struct Event {
 impl Default for Event {
     fn default() -> Self {
         Self {
+            wall_max: WALL_MAX,
             turn_wall_max: TURN_WALL_MAX,
         }
     }
@@ -77,6 +87,10 @@ impl Engine for Event {
 
     fn supports(&self, _fault: &Fault) -> Result<(), String> {
         Ok(())
+    }
+
+    fn supports_nodes(&self, count: usize) -> Result<(), String> {
+        fits(count as u64, process::raise_open_files())
     }
 
     fn run(&self, plan: &Plan, system: &System) -> Outcome {
@@ -133,10 +147,23 @@ impl Engine for Event {
 impl Event {
     fn limits(&self) -> Limits {
         Limits {
-            wall_max: WALL_MAX,
+            wall_max: self.wall_max,
             turn_max: self.turn_wall_max,
         }
     }
+}
+
+/// Whether so many nodes fit a process that may open so many files.
+fn fits(nodes: u64, allowed: u64) -> Result<(), String> {
+    let needed = nodes * FILES_OF_A_NODE + FILES_BESIDES;
+    if needed <= allowed {
+        return Ok(());
+    }
+    let most = allowed.saturating_sub(FILES_BESIDES) / FILES_OF_A_NODE;
+    Err(format!(
+        "{nodes} nodes need {needed} open files, and this process may open {allowed}: raise its \
+         hard limit (`ulimit -Hn {needed}`, LimitNOFILE= of a service), or take at most {most} nodes"
+    ))
 }
 
 /// Runs a plan of another engine in a process of its own, which answers with what `tell` says.

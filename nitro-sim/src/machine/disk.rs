@@ -37,7 +37,12 @@ const SECTOR: Duration = Duration::from_micros(1);
 
 /// A disk, which outlives its node. A clone is the same disk.
 #[derive(Clone)]
-pub struct SimulatedDisk(Arc<Mutex<State>>);
+pub struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+    /// What calls would have taken, in nanoseconds; beside the lock, because every turn of the
+    /// node asks.
+    cost: Arc<AtomicU64>,
+}
 
 struct State {
     names: Names,
@@ -46,7 +51,7 @@ struct State {
     recorder: Recorder,
     capacity_bytes: u64,
     used: Arc<AtomicU64>,
-    cost: Duration,
+    cost: Arc<AtomicU64>,
     /// How often its power was cut: handles from before have no effect.
     cuts: u64,
     /// How many lives of the node it has seen: what is held exclusively is let go with a life.
@@ -62,21 +67,24 @@ impl std::fmt::Debug for SimulatedDisk {
 impl SimulatedDisk {
     /// An empty disk of a node.
     pub fn new(seed: u64, node: &str, capacity_bytes: u64, recorder: Recorder) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let cost = Arc::new(AtomicU64::new(0));
+        let state = State {
             names: Names::default(),
             faults: Faults::default(),
             draw: Draw::new(seed, &format!("disk/{node}")),
             recorder,
             capacity_bytes,
             used: Arc::default(),
-            cost: Duration::ZERO,
+            cost: Arc::clone(&cost),
             cuts: 0,
             lives: 0,
-        })))
+        };
+        let state = Arc::new(Mutex::new(state));
+        Self { state, cost }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic while the disk is held")
+        self.state.lock().expect("no panic while the disk is held")
     }
 
     /// The disk as the node sees it in a life of its own, until the next power cut.
@@ -108,13 +116,27 @@ impl SimulatedDisk {
 
     /// How long the calls since the last time would have taken.
     pub fn take_cost(&self) -> Duration {
-        std::mem::take(&mut self.lock().cost)
+        if self.cost.load(Ordering::Relaxed) == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.cost.swap(0, Ordering::Relaxed))
+    }
+
+    /// Does some work: how long its calls would have taken, which are not in [`take_cost`] then.
+    ///
+    /// [`take_cost`]: Self::take_cost
+    pub fn cost_of(&self, work: impl FnOnce()) -> Duration {
+        let before = self.cost.swap(0, Ordering::Relaxed);
+        work();
+        Duration::from_nanos(self.cost.swap(before, Ordering::Relaxed))
     }
 }
 
 impl State {
     fn charge(&mut self, usual: Duration) {
-        self.cost += self.faults.cost(usual, &self.recorder);
+        let cost = self.faults.cost(usual, &self.recorder).as_nanos();
+        let cost = u64::try_from(cost).unwrap_or(u64::MAX / 2);
+        self.cost.fetch_add(cost, Ordering::Relaxed);
     }
 
     fn fails(&mut self, call: Call) -> bool {

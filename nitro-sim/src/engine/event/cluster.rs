@@ -69,6 +69,9 @@ pub(super) struct Seat {
     pub(super) clock_faults: Vec<(String, bool)>,
     /// Until when it is busy with what it was last given, where it is slow.
     busy_until: u64,
+    /// Until when its one thread waits for the disk, which its last turn called without a thread
+    /// to block.
+    blocked_until: u64,
 }
 
 impl<'p> Cluster<'p> {
@@ -92,6 +95,7 @@ impl<'p> Cluster<'p> {
             slows: Vec::new(),
             clock_faults: Vec::new(),
             busy_until: 0,
+            blocked_until: 0,
         };
         let parts = life::parts(plan, system, &recorder);
         let mut cluster = Self {
@@ -188,7 +192,8 @@ impl<'p> Cluster<'p> {
             self.unschedule(node);
             return None;
         }
-        if let Some(free) = seat.slowed(now, &self.recorder) {
+        let blocked = (seat.blocked_until > now).then_some(seat.blocked_until);
+        if let Some(free) = blocked.or_else(|| seat.slowed(now, &self.recorder)) {
             self.net.deliver(node, Instant::from_nanos(now));
             self.schedule(node, Some(free));
             return None;
@@ -239,11 +244,16 @@ impl<'p> Cluster<'p> {
             self.drop_machine(node);
             return;
         }
+        let cost = seat.part.disk.take_cost();
+        if !cost.is_zero() {
+            seat.blocked_until = now + u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX / 2);
+        }
+        let free = seat.blocked_until.max(now + 1);
         let of_runtime = wakes.map(|local| seat.clock.wakes(local));
         let of_timers = life.timers.next();
         let of_timers = of_timers.map(|local| seat.clock.cluster(local.as_nanos()));
         let wakes = of_runtime.into_iter().chain(of_timers).min();
-        self.schedule(node, wakes.map(|at| at.max(now + 1)));
+        self.schedule(node, wakes.map(|at| at.max(free)));
     }
 
     /// Has a node entered at a time, and not before; none for when something comes.
@@ -269,7 +279,8 @@ impl<'p> Cluster<'p> {
     /// Lets a node look at what a fault has changed. A paused or busy one does so later.
     pub(super) fn look(&mut self, node: usize) {
         let seat = &self.nodes[node];
-        if seat.pauses.is_empty() && seat.busy_until == 0 {
+        let is_free = seat.busy_until == 0 && seat.blocked_until <= self.now;
+        if seat.pauses.is_empty() && is_free {
             self.enter(node, true, |_| true);
         }
     }
@@ -300,6 +311,7 @@ impl<'p> Cluster<'p> {
         let (life, live) = seat.part.begin(&self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;
+        seat.blocked_until = 0;
         self.enter(node, true, |_| spawn(live));
     }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::clock::EventClock;
 use super::net::Net;
 use super::timers::Timers;
+use crate::machine::disk::SimulatedDisk;
 use crate::machine::{Machines, Watched};
 use crate::operation::PlannedOperation;
 use crate::plan::Plan;
@@ -33,6 +34,7 @@ pub(super) struct Part {
     parameters: BTreeMap<String, Value>,
     operations: Vec<PlannedOperation>,
     pub(super) machines: Arc<Machines>,
+    pub(super) disk: SimulatedDisk,
     recorder: Recorder,
 }
 
@@ -86,6 +88,7 @@ pub(super) fn parts(plan: &Plan, system: &System, recorder: &Recorder) -> Vec<Pa
         parameters: parameters.clone(),
         operations: operations.remove(&*node.name).unwrap_or_default(),
         machines: Arc::clone(&machines),
+        disk: machines.disk(&names[number]).clone(),
         recorder: recorder.clone(),
     };
     plan.nodes.iter().enumerate().map(part).collect()

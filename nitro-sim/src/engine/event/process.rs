@@ -114,7 +114,7 @@ pub(super) fn close_input() {
     }
 }
 
-/// Lets this process open as many files as it may, and says how many. A node's runtime takes four.
+/// Lets this process open as many files as it may, and says how many.
 pub(super) fn raise_open_files() -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,

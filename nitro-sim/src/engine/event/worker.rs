@@ -142,6 +142,10 @@ impl Engine for Worker {
         Event::default().supports(fault)
     }
 
+    fn supports_nodes(&self, count: usize) -> Result<(), String> {
+        Event::default().supports_nodes(count)
+    }
+
     fn run(&self, plan: &Plan, _system: &System) -> Outcome {
         let answer = self.ask(run, plan.to_text().as_bytes());
         let outcome = answer.and_then(|answer| {

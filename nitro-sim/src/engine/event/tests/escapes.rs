@@ -171,6 +171,7 @@ fn a_loop_that_never_awaits_is_killed_and_named() {
     });
     let short = Event {
         turn_wall_max: Duration::from_secs(1),
+        ..Event::default()
     };
     let outcome = short.run(&plan(&duo(2, ""), 1, &system), &system);
     let expected = Ended::Stuck {
@@ -230,4 +231,83 @@ fn what_an_escape_leaves_is_a_failed_run_with_its_trace() {
     assert_eq!(run.verdict.word(), "fail");
     assert_eq!(noted(&run.outcome.trace, "before").len(), 1);
     assert_eq!(noted(&run.outcome.trace, "after").len(), 0);
+}
+
+#[test]
+fn a_run_that_takes_too_long_of_this_machines_time_is_killed_where_it_is() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            loop {
+                node.host().clock.sleep(ms(1)).await;
+            }
+        })
+    });
+    let short = Event {
+        wall_max: Duration::from_secs(1),
+        ..Event::default()
+    };
+    let outcome = short.run(&plan(&duo(86_400, ""), 1, &system), &system);
+    let Ended::TooSlow { at_us } = outcome.ended else {
+        panic!("{}", outcome.ended);
+    };
+    assert!((1..86_400_000_000).contains(&at_us), "{at_us}");
+}
+
+#[test]
+fn nodes_that_need_more_files_than_may_be_open_are_refused_with_what_to_raise() {
+    assert_eq!(super::super::fits(240, 1024), Ok(()));
+    let said = super::super::fits(1000, 1024).unwrap_err();
+    let expected = "1000 nodes need 4064 open files, and this process may open 1024";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(said.contains("ulimit -Hn 4064"), "{said}");
+    assert!(said.ends_with("at most 240 nodes"), "{said}");
+    struct Small;
+    impl Engine for Small {
+        fn name(&self) -> &'static str {
+            "small"
+        }
+        fn supports(&self, _: &crate::fault::Fault) -> Result<(), String> {
+            Ok(())
+        }
+        fn supports_nodes(&self, count: usize) -> Result<(), String> {
+            super::super::fits(count as u64, 65)
+        }
+        fn run(&self, _: &Plan, _: &System) -> Outcome {
+            unreachable!("it refuses the plan")
+        }
+    }
+    let system = lone(|_| Box::pin(std::future::pending()));
+    let refused = crate::engine::accepts(&Small, &plan(&duo(1, ""), 1, &system)).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("nodes: 2 nodes need 72 open files"), "{said}");
+}
+
+/// Servers, the first of which notes how many files its process has open.
+fn counting() -> Vec<System> {
+    let role = |node: Node| async move {
+        if node.index() == 0 {
+            let open = std::fs::read_dir("/proc/self/fd")?.count();
+            node.note("open", open as u64);
+        }
+        std::future::pending().await
+    };
+    vec![System::new("test").role("server", role)]
+}
+
+#[test]
+fn a_nodes_runtime_has_as_many_files_open_as_are_reckoned() {
+    // A process of its own, because other tests open files in this one.
+    let worker = super::super::Worker::start(counting).unwrap();
+    let open = |nodes: u32| {
+        let text = format!(
+            "name = \"files\"\nsystem = \"test\"\nduration_s = 1\n[nodes]\nserver = {nodes}\n\
+             [[fault]]\nkind = \"restart\"\nnode = \"server-1\"\nat_s = 0.5\n"
+        );
+        let system = counting().remove(0);
+        let outcome = worker.run(&plan(&text, 1, &system), &system);
+        noted(&outcome.trace, "open")[1].1.as_u64().unwrap()
+    };
+    let (few, many) = (open(2), open(22));
+    assert_eq!(many - few, 20 * super::super::FILES_OF_A_NODE);
+    assert!(few - 2 * super::super::FILES_OF_A_NODE <= super::super::FILES_BESIDES);
 }

@@ -1,5 +1,7 @@
 //! What is done to nodes: crashes, pauses, slowness, and clocks that are wrong.
 
+use std::sync::Arc;
+
 use super::*;
 
 /// A server that notes every 100 ms, by its own clock.
@@ -167,4 +169,42 @@ fn a_node_asked_to_stop_ends_in_its_own_order() {
     let stopped = EventKind::NodeStopped { error: None };
     assert!(trace.events().iter().any(|event| event.kind == stopped));
     assert_eq!(touches(&trace), 1);
+}
+
+#[test]
+fn a_disk_called_without_a_thread_to_block_stops_its_node_for_as_long_as_it_takes() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let (ticker, clock) = (node.clone(), Arc::clone(&node.host().clock));
+            let ticking = async move {
+                for tick in 1u64.. {
+                    ticker
+                        .host()
+                        .clock
+                        .sleep_until(Instant::ORIGIN + ms(tick))
+                        .await;
+                    ticker.note("tick", tick);
+                }
+            };
+            drop(node.host().tasks.spawn("tick", Box::pin(ticking)));
+            let disk = &node.host().disk;
+            let file = disk.open("log".as_ref(), nitro::host::disk::Open::New)?;
+            clock.sleep_until(Instant::ORIGIN + ms(10)).await;
+            for _ in 0..10 {
+                file.sync()?;
+            }
+            std::future::pending().await
+        })
+    });
+    let late = |added: &str| {
+        let trace = trace(&duo(1, added), &system);
+        let ticks = ticks(&trace);
+        let after = ticks.iter().find(|at| **at > 10).copied();
+        assert!(ticks.contains(&10), "{ticks:?}");
+        after.unwrap()
+    };
+    // Ten syncs of half a millisecond each.
+    assert_eq!(late(""), 15);
+    let slow = "[[fault]]\nkind = \"disk_slow\"\nnode = \"server-1\"\nat_s = 0.001\nfactor = 10\n";
+    assert_eq!(late(slow), 60);
 }
