@@ -2,9 +2,10 @@
 //! each node asks its two successors every 100 ms and awaits their answer, over streams with a
 //! latency of 1 to 5 ms.
 //!
-//! A table, and no statistics: the engines differ by factors, and one long run of a deterministic
-//! simulation is as good as many short ones. `cargo bench --bench engines -- 3 10` chooses how
-//! many nodes.
+//! A second is one of processor time, the run's own process included, so that what else this
+//! machine does counts for little. A table, and no statistics: the engines differ by factors, and
+//! one long run of a deterministic simulation is as good as many short ones. `cargo bench --bench
+//! engines -- 3 10` chooses how many nodes.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nitro::address::Address;
 use nitro::codec::Json;
 use nitro::error::Result;
 use nitro::{App, Fabric, Method, Router};
-use nitro_sim::engine::{Ended, by_name};
+use nitro_sim::engine::{Ended, Outcome, by_name};
 use nitro_sim::plan::{Plan, PlannedNode};
 use nitro_sim::scenario::Scenario;
 use nitro_sim::{Node, System, Systems};
@@ -20,6 +21,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PORT: u16 = 7000;
 const EVERY: Duration = Duration::from_millis(100);
+/// How many questions a node asks in a virtual second: of two peers, every 100 ms and a round trip
+/// of 6 ms on average.
+const CALLS_A_SECOND: f64 = 2.0 / 0.106;
 const MESSAGE: [u8; 64] = [7; 64];
 const ASK: Method<u64, u64> = Method::unary("pairs/ask").idempotent();
 
@@ -100,14 +104,38 @@ fn plan(system: &System, nodes: usize, seconds: u64) -> Plan {
     plan
 }
 
-/// Virtual seconds a second.
-fn on_engine(name: &str, system: &System, nodes: usize, seconds: u64) -> Option<f64> {
+/// Processor time that this process and those it has waited for have taken, in seconds.
+fn processor_seconds() -> f64 {
+    /// In which the system counts, on every Linux.
+    const TICKS_A_SECOND: f64 = 100.0;
+    let said = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
+    // The name of the program, which comes second, stands in brackets and may hold spaces.
+    let (_, after) = said.rsplit_once(')').expect("the name is in brackets");
+    let fields = after.split_whitespace().skip(11).take(4);
+    let ticks = fields.filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / TICKS_A_SECOND
+}
+
+/// What an engine made of a workload.
+struct Measured {
+    /// Virtual seconds a second.
+    speed: f64,
+    /// Events recorded a second.
+    events: f64,
+    outcome: Outcome,
+}
+
+fn on_engine(name: &str, system: &System, nodes: usize, seconds: u64) -> Option<Measured> {
     let engine = by_name(name)?;
+    let began = processor_seconds();
     let outcome = engine.run(&plan(system, nodes, seconds), system);
+    let taken = processor_seconds() - began;
     assert_eq!(outcome.ended, Ended::Finished, "{}", outcome.ended);
-    let events = outcome.trace.events().len();
-    assert!(events > nodes * seconds as usize * 10, "{events} events");
-    Some(seconds as f64 / outcome.wall.as_secs_f64())
+    Some(Measured {
+        speed: seconds as f64 / taken,
+        events: outcome.trace.count() as f64 / taken,
+        outcome,
+    })
 }
 
 /// The workload on turmoil itself, without nitro.
@@ -123,12 +151,11 @@ fn on_bare_turmoil(nodes: usize, seconds: u64) -> f64 {
         let names = [1, 2].map(|step| format!("node-{}", (number + step) % nodes));
         sim.host(format!("node-{number}"), move || bare(names.clone()));
     }
-    let clock = nitro::host::tokio::host().clock;
-    let began = clock.now();
+    let began = processor_seconds();
     while sim.elapsed() < Duration::from_secs(seconds) {
         sim.step().expect("nothing is wrong");
     }
-    seconds as f64 / clock.now().since(began).as_secs_f64()
+    seconds as f64 / (processor_seconds() - began)
 }
 
 #[expect(
@@ -161,39 +188,132 @@ async fn bare(names: [String; 2]) -> turmoil::Result {
     }
 }
 
+/// A node with a server that nobody calls; the first notes how much memory the process has.
+async fn idle(node: Node) -> Result<()> {
+    if node.index() == 0 {
+        node.host().clock.sleep(Duration::from_secs(1)).await;
+        node.note("resident", resident_bytes());
+    }
+    let app = App::new(&Fabric::new(node.host()), "idle");
+    let router = Router::new().unary(&ASK, Json, |_, number: u64| async move { Ok(number) });
+    let app = app.router(router).listen(Address::tcp(node.name(), PORT));
+    app.run_until(node.stop_requested()).await
+}
+
+/// A node that does nothing at all; the first notes how much memory the process has.
+async fn bare_idle(node: Node) -> Result<()> {
+    if node.index() == 0 {
+        node.host().clock.sleep(Duration::from_secs(1)).await;
+        node.note("resident", resident_bytes());
+    }
+    std::future::pending().await
+}
+
+fn resident_bytes() -> u64 {
+    let said = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = said.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0u64) * 4096
+}
+
+/// How much memory a node takes, in KiB.
+fn memory_kib(system: &System) -> Option<f64> {
+    const MORE: usize = 500;
+    let resident = |nodes| {
+        let outcome = on_engine("event", system, nodes, 2)?.outcome;
+        let mut noted = outcome.trace.notes("resident");
+        noted.next().and_then(|(_, bytes)| bytes.as_f64())
+    };
+    Some((resident(1 + MORE)? - resident(1)?) / MORE as f64 / 1024.0)
+}
+
+/// How long a run of this many nodes is, in virtual seconds: long enough to measure, short enough
+/// to wait for.
+fn quick_seconds(nodes: usize) -> u64 {
+    (9000 / nodes as u64).clamp(5, 3000)
+}
+
+fn slow_seconds(nodes: usize) -> u64 {
+    match nodes {
+        0..=3 => 200,
+        4..=30 => 20,
+        _ => 2,
+    }
+}
+
+/// The most nodes for which anybody waits for turmoil.
+const SLOW_NODES_MAX: usize = 100;
+
+fn shown(figure: Option<f64>) -> String {
+    match figure {
+        Some(figure) if figure >= 100.0 => format!("{figure:.0}"),
+        Some(figure) => format!("{figure:.2}"),
+        None => "-".to_owned(),
+    }
+}
+
+fn row(nodes: usize, streams: &System, rpc: &System) -> [String; 10] {
+    let is_slow = nodes <= SLOW_NODES_MAX;
+    let bare = is_slow.then(|| on_bare_turmoil(nodes, slow_seconds(nodes)));
+    let raw = on_engine("event", streams, nodes, quick_seconds(nodes));
+    let turmoil = is_slow.then(|| on_engine("turmoil", rpc, nodes, slow_seconds(nodes)));
+    let turmoil = turmoil.flatten().map(|turmoil| turmoil.speed);
+    let event = on_engine("event", rpc, nodes, quick_seconds(nodes));
+    let speed = |measured: &Option<Measured>| measured.as_ref().map(|measured| measured.speed);
+    let (raw_speed, event_speed) = (speed(&raw), speed(&event));
+    let times = |quick: Option<f64>, slow: Option<f64>| Some(quick? / slow?);
+    let calls = |speed: Option<f64>| speed.map(|speed| speed * nodes as f64 * CALLS_A_SECOND);
+    [
+        Some(nodes as f64),
+        bare,
+        raw_speed,
+        times(raw_speed, bare),
+        calls(raw_speed).map(|calls| 1e9 / calls),
+        raw.map(|raw| raw.events),
+        turmoil,
+        event_speed,
+        times(event_speed, turmoil),
+        calls(event_speed),
+    ]
+    .map(shown)
+}
+
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn main() {
     let chosen: Vec<usize> = std::env::args()
         .filter_map(|word| word.parse().ok())
         .collect();
-    let counts = if chosen.is_empty() {
-        vec![3, 10, 30, 100, 300, 1000]
-    } else {
-        chosen
+    let counts = match chosen.is_empty() {
+        true => vec![3, 10, 30, 50, 100, 300, 1000],
+        false => chosen,
     };
-    let (streams, rpc) = (
-        System::new("streams").role("node", streams),
-        System::new("rpc").role("node", rpc),
-    );
-    println!("virtual seconds a second");
-    println!("nodes  bare turmoil  event, streams  turmoil, rpc  event, rpc  rpcs a second");
+    let streams = System::new("streams").role("node", streams);
+    let rpc = System::new("rpc").role("node", rpc);
+    println!("virtual seconds a second of one core; an exchange is a question and its answer");
+    let heads = [
+        "nodes",
+        "turmoil, bare",
+        "event, streams",
+        "times",
+        "ns an exchange",
+        "events/s",
+        "turmoil, rpc",
+        "event, rpc",
+        "times",
+        "rpcs/s",
+    ];
+    println!("{}", heads.join("  "));
     for nodes in counts {
-        // Long enough to measure, short enough to wait for.
-        let slow = if nodes <= 30 { 20 } else { 2 };
-        let quick = if nodes <= 100 { 20 } else { 5 };
-        let shown =
-            |speed: Option<f64>| speed.map_or("-".to_owned(), |speed| format!("{speed:.1}"));
-        let bare = (nodes <= 100).then(|| on_bare_turmoil(nodes, slow));
-        let raw = on_engine("event", &streams, nodes, quick);
-        let turmoil = (nodes <= 50).then(|| on_engine("turmoil", &rpc, nodes, slow));
-        let event = on_engine("event", &rpc, nodes, quick);
-        let calls = event.map_or(0.0, |speed| speed * nodes as f64 * 20.0);
-        println!(
-            "{nodes:5}  {:>12}  {:>14}  {:>12}  {:>10}  {calls:>13.0}",
-            shown(bare),
-            shown(raw),
-            shown(turmoil.flatten()),
-            shown(event)
-        );
+        let row = row(nodes, &streams, &rpc);
+        let cells = row.iter().zip(heads);
+        let cells: Vec<String> = cells
+            .map(|(cell, head)| format!("{cell:>width$}", width = head.len().max(7)))
+            .collect();
+        println!("{}", cells.join("  "));
+    }
+    let bare = System::new("bare").role("node", bare_idle);
+    let idle = System::new("idle").role("node", idle);
+    for (system, what) in [(bare, "does nothing"), (idle, "serves nobody")] {
+        let kib = memory_kib(&system);
+        println!("memory of a node that {what}: {} KiB", shown(kib));
     }
 }

@@ -34,7 +34,7 @@ pub struct NodeParts {
     /// Its machine.
     pub host: Host,
     /// The names of all nodes by role.
-    pub peers: BTreeMap<String, Vec<String>>,
+    pub peers: Arc<BTreeMap<String, Vec<String>>>,
     /// What the system is told.
     pub parameters: BTreeMap<String, Value>,
     /// The operations planned for it, by time.

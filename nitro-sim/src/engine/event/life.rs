@@ -130,7 +130,7 @@ impl Part {
             index: self.index,
             incarnation,
             host,
-            peers: (*self.peers).clone(),
+            peers: Arc::clone(&self.peers),
             parameters: self.parameters.clone(),
             operations: self.operations.clone(),
             recorder: self.recorder.clone(),

@@ -5,7 +5,8 @@
 //! what is due within one fires together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -20,11 +21,21 @@ const TICK_NANOS: u128 = 1_000_000;
 pub(super) struct Timers {
     /// When the life began, from which milliseconds are counted.
     born: Instant,
-    waiting: Arc<Mutex<Waiting>>,
+    waiting: Arc<Waiting>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
+    /// When the first of them fires, in nanoseconds; [`NEVER`] where there is none. Beside the
+    /// lock, because every turn of the node asks.
+    first: AtomicU64,
+    set: Mutex<Set>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+#[derive(Debug, Default)]
+struct Set {
     /// Of two for one time, what was set first fires first.
     by_time: BTreeMap<(Instant, u64), Waker>,
     count: u64,
@@ -35,31 +46,39 @@ impl Timers {
     pub(super) fn begin(now: Instant) -> Self {
         Self {
             born: now,
-            waiting: Arc::default(),
+            waiting: Arc::new(Waiting {
+                first: AtomicU64::new(NEVER),
+                set: Mutex::default(),
+            }),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().expect("no panic while timers are held")
+    /// Changes what waits.
+    fn change<T>(&self, change: impl FnOnce(&mut Set) -> T) -> T {
+        let mut set = self.waiting.set.lock();
+        let set = set.as_mut().expect("no panic while timers are held");
+        let result = change(set);
+        let first = set.by_time.keys().next();
+        let first = first.map_or(NEVER, |(at, _)| at.as_nanos());
+        self.waiting.first.store(first, Ordering::Relaxed);
+        result
     }
 
     /// When the next one fires.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.lock().by_time.keys().next().map(|(at, _)| *at)
+        let first = self.waiting.first.load(Ordering::Relaxed);
+        (first != NEVER).then(|| Instant::from_nanos(first))
     }
 
     /// Wakes whoever waits for a time that has come.
     pub(super) fn fire(&self, now: Instant) {
-        // Waked one by one, because whoever is woken may come back here.
-        while let Some(waker) = self.take_due(now) {
-            waker.wake();
+        // Woken one by one, because whoever is woken may come back here.
+        while self.next().is_some_and(|first| first <= now) {
+            let first = self.change(|set| set.by_time.pop_first());
+            if let Some((_, waker)) = first {
+                waker.wake();
+            }
         }
-    }
-
-    fn take_due(&self, now: Instant) -> Option<Waker> {
-        let mut waiting = self.lock();
-        let first = waiting.by_time.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
     }
 
     /// A timer that fires at a time, or at once if that has passed. `now` is what the node's clock
@@ -95,8 +114,8 @@ impl EventTimer {
     fn cancel(&mut self) {
         if let Some(number) = self.entry.take() {
             // What it held is dropped once nothing is locked: that may run other code.
-            let waker = self.timers.lock().by_time.remove(&(self.at, number));
-            drop(waker);
+            let key = (self.at, number);
+            drop(self.timers.change(|set| set.by_time.remove(&key)));
         }
     }
 }
@@ -111,25 +130,23 @@ impl Timer for EventTimer {
         // As with tokio's own, who waits for no time at all lets others go first now and then.
         let budget = ready!(coop::poll_proceed(context));
         if (self.now)() >= self.at {
-            self.cancel();
+            // What has come was taken from those that wait before anybody was told.
+            self.entry = None;
             budget.made_progress();
             return Poll::Ready(());
         }
-        let mut waiting = self.timers.lock();
-        let number = *self.entry.get_or_insert_with(|| {
-            waiting.count += 1;
-            waiting.count
+        let (at, entry, new) = (self.at, self.entry, context.waker());
+        let (number, earlier) = self.timers.change(|set| {
+            let number = entry.unwrap_or(set.count);
+            set.count += u64::from(entry.is_none());
+            let earlier = match set.by_time.get_mut(&(at, number)) {
+                Some(held) if held.will_wake(new) => None,
+                Some(held) => Some(std::mem::replace(held, new.clone())),
+                None => set.by_time.insert((at, number), new.clone()),
+            };
+            (number, earlier)
         });
-        let held = waiting.by_time.get_mut(&(self.at, number));
-        let earlier = match held {
-            Some(held) if held.will_wake(context.waker()) => None,
-            Some(held) => Some(std::mem::replace(held, context.waker().clone())),
-            None => {
-                let key = (self.at, number);
-                waiting.by_time.insert(key, context.waker().clone())
-            }
-        };
-        drop(waiting);
+        self.entry = Some(number);
         drop(earlier);
         Poll::Pending
     }

@@ -290,6 +290,7 @@ fn launches(
         let names = peers.entry(node.role.clone()).or_default();
         names.push(node.name.clone());
     }
+    let peers = Arc::new(peers);
     let launch = |(number, (name, address)): (usize, &(Arc<str>, IpAddr))| {
         let role_name = plan.nodes[number].role.clone();
         let role = system.find_role(&role_name);
@@ -304,7 +305,7 @@ fn launches(
                 .position(|n| *n == **name)
                 .unwrap_or(0),
             role_name,
-            peers: peers.clone(),
+            peers: Arc::clone(&peers),
             parameters: parameters.clone(),
             operations: plan.operations.iter().filter(is_own).cloned().collect(),
             machines: Arc::clone(machines),
