@@ -169,6 +169,30 @@ fn modules_import_from_lower_floors_only() {
     none(problems);
 }
 
+#[test]
+fn the_map_of_each_crate_names_every_module_on_one_floor_in_order() {
+    let mut problems = Vec::new();
+    for (crate_name, floors) in FLOORS {
+        let text = fs::read_to_string(root().join(crate_name).join("src/lib.rs")).unwrap();
+        let row = |line: &str| Some(line.strip_prefix("//! | ")?.split('|').nth(1)?.to_owned());
+        let rows: Vec<String> = text.lines().filter_map(row).collect();
+        // The map has the highest floor first, and more than one of these on some.
+        let mut last = rows.len();
+        for module in floors.iter().copied().flatten() {
+            let named = format!("`{module}`");
+            let on: Vec<usize> = (0..rows.len())
+                .filter(|floor| rows[*floor].contains(&named))
+                .collect();
+            match on[..] {
+                [floor] if floor <= last => last = floor,
+                [_] => problems.push(format!("{crate_name}: {module} is lower than it says")),
+                _ => problems.push(format!("{crate_name}: {module} is on {} floors", on.len())),
+            }
+        }
+    }
+    none(problems);
+}
+
 fn is_code(line: &str) -> bool {
     let line = line.trim();
     !line.is_empty() && !line.starts_with("//")

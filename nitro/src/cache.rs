@@ -1,9 +1,14 @@
 //! A cache before a store: what was read is answered from memory for a while.
 //!
 //! It is a store itself, so that nobody who uses one need know. Reads of one key at a time go to
-//! the store once, whoever asks; commits through the cache are seen by its readers at once, and
-//! those of others after the time to live at the latest. Lists and watches are not cached.
+//! the store once, whoever asks, and all who wait get the one answer, be it a failure. A failure
+//! is not remembered: the next read asks again.
+//!
+//! Commits go to the store at once, and no reader gets from the cache what was there before one
+//! that has been answered. What others commit, and what was still under way when its caller gave
+//! up, is seen after the time to live at the latest. Lists and watches are not cached.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,7 +17,8 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tower::Service;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::host::clock::Elapsed;
 use crate::host::{Clock, Host};
 use crate::port::{Call, millis};
 use crate::service::{AnyService, Calling};
@@ -22,11 +28,13 @@ use crate::time::Instant;
 /// How much a cache holds, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long what was read is answered.
+    /// How long what was read is answered, on the host's own clock: from the moment at which the
+    /// store was asked, since what it answers may be as old as that.
     pub ttl: Duration,
-    /// Keys at a time, those without a record among them.
+    /// Keys at a time, those without a record among them. When there are more, those that were
+    /// read from the store first go first.
     pub entries_max: usize,
-    /// Bytes of keys and values at a time.
+    /// Bytes of keys, values and metadata at a time.
     pub bytes_max: usize,
 }
 
@@ -79,13 +87,15 @@ struct Shared {
 }
 
 type Key = (TableName, String);
-type Loading = Arc<OnceCell<Option<Record>>>;
+/// What the store answers, for all who wait for it.
+type Loading = Arc<OnceCell<Result<Option<Record>>>>;
 
 #[derive(Default)]
 struct State {
     entries: BTreeMap<Key, Entry>,
     by_age: BTreeSet<(Instant, Key)>,
     bytes: usize,
+    /// Only what somebody waits for.
     loading: BTreeMap<Key, Loading>,
 }
 
@@ -159,6 +169,18 @@ impl Shared {
     }
 
     async fn read(&self, key: Key, call: Call<Request>) -> Result<Option<Record>> {
+        let Some(until) = call.deadline else {
+            return self.load(key, call).await;
+        };
+        // Who waits for what another has asked for has a time of its own.
+        let loaded = self.clock.timeout_at(until, self.load(key, call)).await;
+        loaded.unwrap_or_else(|Elapsed| {
+            let message = "store: a read took longer than its caller waits";
+            Err(Error::deadline_exceeded(message))
+        })
+    }
+
+    async fn load(&self, key: Key, call: Call<Request>) -> Result<Option<Record>> {
         let now = self.clock.now();
         let loading = {
             let mut state = self.lock();
@@ -167,31 +189,77 @@ impl Shared {
             }
             Arc::clone(state.loading.entry(key.clone()).or_default())
         };
-        let load = async || match self.behind.call(call.clone()).await? {
-            Reply::Read(record) => Ok(record),
-            other => Err(Error::internal(format!(
-                "store: a read was answered {other:?}"
-            ))),
+        let waiting = Waiting {
+            shared: self,
+            key,
+            loading,
         };
-        let loaded = loading.get_or_try_init(load).await.cloned();
+        let asking = waiting.loading.get_or_try_init(|| self.ask(call));
+        let loaded = asking.await?.clone();
         let mut state = self.lock();
-        let is_current = |other: &Loading| Arc::ptr_eq(other, &loading);
-        if state.loading.get(&key).is_some_and(is_current) {
-            state.loading.remove(&key);
+        if state.is_loading(&waiting.key, &waiting.loading) {
+            state.loading.remove(&waiting.key);
             if let Ok(record) = &loaded {
+                let key = waiting.key.clone();
                 state.insert(key, record.clone(), now, &self.settings);
             }
         }
+        drop(state);
         loaded
+    }
+
+    /// Asks the store. What failed for the sake of the one who asks is an error; any other
+    /// failure is an answer, for all who wait: were each to ask in turn, the last would wait for
+    /// as many failures as there are before it.
+    async fn ask(&self, call: Call<Request>) -> Result<Result<Option<Record>>> {
+        match self.behind.call(call).await {
+            Ok(Reply::Read(record)) => Ok(Ok(record)),
+            Ok(other) => Ok(Err(Error::internal(format!(
+                "store: a read was answered {other:?}"
+            )))),
+            Err(own) if [Kind::Cancelled, Kind::DeadlineExceeded].contains(&own.kind()) => Err(own),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+/// One who waits for an answer of the store, or asks for it.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    key: Key,
+    loading: Loading,
+}
+
+impl Drop for Waiting<'_> {
+    /// When the last gives up nobody is left to ask, and nothing to remember.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let is_loading = state.is_loading(&self.key, &self.loading);
+        // Given up while the state is held, so that one of them sees that it is the last.
+        drop(std::mem::take(&mut self.loading));
+        if is_loading
+            && let Slot::Occupied(slot) = state.loading.entry(self.key.clone())
+            && (slot.get().initialized() || Arc::strong_count(slot.get()) == 1)
+        {
+            slot.remove();
+        }
     }
 }
 
 fn bytes(key: &Key, record: Option<&Record>) -> usize {
-    let value = record.map_or(0, |record| record.value.len());
-    key.0.database.len() + key.0.table.len() + key.1.len() + value
+    let name = key.0.database.len() + key.0.table.len() + key.1.len();
+    let Some(record) = record else { return name };
+    let pairs = record.metadata.iter();
+    let metadata: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+    name + record.value.len() + metadata
 }
 
 impl State {
+    fn is_loading(&self, key: &Key, loading: &Loading) -> bool {
+        let found = self.loading.get(key);
+        found.is_some_and(|found| Arc::ptr_eq(found, loading))
+    }
+
     fn get(&mut self, key: &Key, now: Instant, ttl: Duration) -> Option<Option<Record>> {
         let entry = self.entries.get(key)?;
         let age = now.since(entry.read_at);
@@ -231,5 +299,48 @@ impl State {
             self.bytes -= bytes(key, entry.record.as_ref());
             self.by_age.remove(&(entry.read_at, key.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::memory::Machine;
+
+    /// Everybody gives up, one before the other: what they waited for is not kept.
+    #[tokio::test(start_paused = true)]
+    async fn what_all_have_given_up_is_not_remembered() {
+        let host = Machine::new().host("here");
+        let silent = |_: Call<Request>| std::future::pending::<Result<Reply>>();
+        let shared = Shared {
+            clock: Arc::clone(&host.clock),
+            behind: AnyService::new(tower::service_fn(silent)),
+            settings: Settings::default(),
+            state: Mutex::new(State::default()),
+        };
+        let read = |name: &str, ms: u64| {
+            let table = TableName {
+                database: "d".to_owned(),
+                table: "t".to_owned(),
+            };
+            let request = Request::Read {
+                table: table.clone(),
+                key: name.to_owned(),
+            };
+            let call = Call {
+                deadline: Some(host.clock.now() + Duration::from_millis(ms)),
+                ..Call::new(request)
+            };
+            shared.read((table, name.to_owned()), call)
+        };
+        let mut reading = Vec::new();
+        for key in ["a", "b", "c"] {
+            reading.extend([read(key, 10), read(key, 10), read(key, 20)]);
+        }
+        for read in futures_util::future::join_all(reading).await {
+            assert_eq!(read.unwrap_err().kind(), Kind::DeadlineExceeded);
+        }
+        let state = shared.lock();
+        assert_eq!((state.loading.len(), state.entries.len()), (0, 0));
     }
 }

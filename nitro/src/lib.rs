@@ -50,11 +50,14 @@
 //! | floor | modules | |
 //! |---|---|---|
 //! | 5 | [`app`] | joins everything |
-//! | 4 | [`client`], [`server`], [`remote`] | the rpc spine at work |
-//! | 3 | [`registry`], [`selector`], [`rpc`] | what is pluggable; what a call is |
+//! | 4 | [`client`], [`server`], `remote`; `http`, [`cache`], [`durable`], [`events`] | the rpc spine at work; ports made of other ports |
+//! | 3 | [`broker`], [`registry`], [`store`], [`sync`]; [`selector`]; [`rpc`] | what is pluggable; what a call is |
 //! | 2 | [`codec`], [`transport`], [`layer`] | bytes, frames, concerns of any call |
 //! | 1 | [`host`] | the machine |
-//! | 0 | [`error`], [`latest`], [`name`], [`time`], then [`address`], [`metadata`], [`service`], then [`operation`], [`port`] | words |
+//! | 0 | [`error`], [`latest`], [`name`], [`time`], then [`address`], [`metadata`], [`service`], then [`operation`], then [`port`] | words |
+//!
+//! The features are `file` (a store in a file), `json`, `protobuf` (codecs; `json` brings
+//! `remote`) and `http` (a broker over HTTP); all but the last are on by default.
 //!
 //! # What always holds
 //!

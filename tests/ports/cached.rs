@@ -1,180 +1,321 @@
-//! A cache before a store, and streams of events over a store and a broker.
+//! A cache before a store: how often the store is asked, what is remembered, and for how long.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nitro::broker::{Broker, Consumer};
+use futures_util::future::{join, join_all};
+use nitro::Kind;
 use nitro::cache::{Settings, cached};
-use nitro::events::Events;
 use nitro::host::Host;
 use nitro::port::Call;
-use nitro::store::{Condition, Request, Store};
-use nitro::{Error, Kind};
+use nitro::store::{Condition, Record, Reply, Request, Store, Table};
 
 use super::setting::{On, Setting, run};
 
-/// A store that counts what reaches it, and takes a while for it.
-fn counted(host: &Host) -> (Store, Arc<AtomicUsize>) {
-    let (store, reads) = (Store::memory(host), Arc::new(AtomicUsize::new(0)));
-    let (behind, counter, clock) = (store, Arc::clone(&reads), host.clock.clone());
-    let slow = tower::service_fn(move |call: Call<Request>| {
-        let (behind, clock) = (behind.clone(), clock.clone());
-        if matches!(call.request, Request::Read { .. }) {
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
-        async move {
-            clock.sleep(Duration::from_millis(10)).await;
-            behind.ask(call.request).await
-        }
-    });
-    (Store::new(slow), reads)
+const MS: Duration = Duration::from_millis(1);
+const TTL: Duration = Duration::from_secs(5);
+
+/// How long the store behind takes.
+const TAKES: Duration = Duration::from_millis(10);
+
+/// A store that counts what it is asked for, takes a while for it, and fails when it is told to:
+/// before or after it has done what was asked.
+#[derive(Clone)]
+struct Behind {
+    store: Store,
+    host: Host,
+    reads: Arc<AtomicUsize>,
+    writes: Arc<AtomicUsize>,
+    fails: Arc<Mutex<Option<Kind>>>,
+    loses_answers: Arc<AtomicBool>,
 }
 
-const TTL: Duration = Duration::from_secs(5);
+impl Behind {
+    fn new(host: &Host) -> Self {
+        Self {
+            store: Store::memory(host),
+            host: host.clone(),
+            reads: Arc::default(),
+            writes: Arc::default(),
+            fails: Arc::default(),
+            loses_answers: Arc::default(),
+        }
+    }
+
+    async fn answer(self, call: Call<Request>) -> nitro::Result<Reply> {
+        match &call.request {
+            Request::Read { .. } => self.reads.fetch_add(1, Ordering::SeqCst),
+            _ => self.writes.fetch_add(1, Ordering::SeqCst),
+        };
+        self.host.clock.sleep(TAKES).await;
+        if let Some(kind) = *self.fails.lock().unwrap() {
+            return Err(nitro::Error::new(kind, "on purpose"));
+        }
+        let answered = self.store.ask(call.request).await;
+        match self.loses_answers.load(Ordering::SeqCst) {
+            true => Err(nitro::Error::unavailable("the answer is lost")),
+            false => answered,
+        }
+    }
+
+    fn cached(&self, settings: Settings) -> Table {
+        let behind = self.clone();
+        let store = Store::new(tower::service_fn(move |call| behind.clone().answer(call)));
+        cached(&self.host, &store, settings).table("d", "t")
+    }
+
+    /// The same table without the cache, at once.
+    fn table(&self) -> Table {
+        self.store.table("d", "t")
+    }
+
+    fn fail(&self, kind: Option<Kind>) {
+        *self.fails.lock().unwrap() = kind;
+    }
+
+    /// How often it was read since this was asked last.
+    fn reads(&self) -> usize {
+        self.reads.swap(0, Ordering::SeqCst)
+    }
+}
+
+async fn value(table: &Table, key: &str) -> String {
+    let record = table.read(key).await.unwrap().expect("it is there");
+    String::from_utf8(record.value.to_vec()).unwrap()
+}
+
+/// A read as a layer makes it, with a deadline.
+async fn read_within(host: &Host, table: &Table, time: Duration) -> nitro::Result<Option<Record>> {
+    let request = Request::Read {
+        table: table.name().clone(),
+        key: "a".to_owned(),
+    };
+    let call = Call {
+        deadline: Some(host.clock.now() + time),
+        ..Call::new(request)
+    };
+    match table.store().service().call(call).await? {
+        Reply::Read(record) => Ok(record),
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
 fn many_who_read_one_key_ask_the_store_once_until_its_time_is_over() {
     run(On::Memory, async |setting: Setting| {
-        let host = &setting.host;
-        let (store, reads) = counted(host);
-        let table = cached(host, &store, Settings::default()).table("d", "t");
-        store.table("d", "t").write("a", "1").await.unwrap();
-        let read = || async { table.read("a").await.unwrap().unwrap().value };
-        let all = futures_util::future::join_all((0..20).map(|_| read())).await;
-        assert!(all.iter().all(|value| &**value == b"1"));
-        assert_eq!(reads.load(Ordering::SeqCst), 1);
+        let behind = Behind::new(&setting.host);
+        let table = behind.cached(Settings::default());
+        behind.table().write("a", "1").await.unwrap();
+        let all = join_all((0..100).map(|_| value(&table, "a"))).await;
+        assert!(all.iter().all(|value| value == "1"));
+        assert_eq!(behind.reads(), 1);
         // That there is nothing is remembered as well.
         for _ in 0..3 {
             assert_eq!(table.read("b").await.unwrap(), None);
         }
-        assert_eq!(reads.load(Ordering::SeqCst), 2);
-        // Others' writes are seen when the time is over.
-        store.table("d", "t").write("a", "2").await.unwrap();
-        assert_eq!(&*read().await, b"1");
-        host.clock.sleep(TTL).await;
-        assert_eq!(&*read().await, b"2");
+        assert_eq!(behind.reads(), 1);
+        // Each key is asked for by itself, all at the same time.
+        let started = setting.host.clock.now();
+        join_all((0..100).map(|n| table.read(format!("c{}", n % 10)))).await;
+        assert_eq!(behind.reads(), 10);
+        assert!(setting.host.clock.now().since(started) < 2 * TAKES);
     });
 }
 
 #[test]
-fn a_commit_through_the_cache_is_seen_at_once_even_by_who_was_reading() {
+fn time_runs_on_the_clock_of_the_host_from_when_the_store_was_asked() {
     run(On::Memory, async |setting: Setting| {
-        let host = &setting.host;
-        let (store, _) = counted(host);
-        let table = cached(host, &store, Settings::default()).table("d", "t");
-        table.write("a", "1").await.unwrap();
-        for n in 2..10 {
-            let reading = table.read("a");
-            let writing = async {
-                host.clock.sleep(Duration::from_millis(n % 4 * 5)).await;
-                table.write("a", n.to_string()).await.unwrap();
-            };
-            let _ = futures_util::future::join(reading, writing).await;
-            let read = table.read("a").await.unwrap().unwrap();
-            assert_eq!(&*read.value, n.to_string().as_bytes());
-        }
-        table.delete("a").await.unwrap();
-        assert_eq!(table.read("a").await.unwrap(), None);
+        let clock = &setting.host.clock;
+        let behind = Behind::new(&setting.host);
+        let table = behind.cached(Settings::default());
+        behind.table().write("a", "1").await.unwrap();
+        let started = clock.now();
+        assert_eq!(value(&table, "a").await, "1");
+        behind.table().write("a", "2").await.unwrap();
+        clock.sleep_until(started + TTL - MS).await;
+        assert_eq!(value(&table, "a").await, "1");
+        // Being read does not make it younger.
+        clock.sleep_until(started + TTL).await;
+        assert_eq!(value(&table, "a").await, "2");
+        assert_eq!(behind.reads(), 2);
+        // A record's own time is not made longer.
         let short = Duration::from_millis(500);
-        table
-            .write_for(short, "c", "x", Condition::Always)
+        let always = Condition::Always;
+        behind
+            .table()
+            .write_for(short, "c", "x", always)
             .await
             .unwrap();
-        assert!(table.read("c").await.unwrap().is_some());
-        host.clock.sleep(short).await;
+        let written = clock.now();
+        let first = table.read("c").await.unwrap().unwrap();
+        assert_eq!(first.ttl_ms, Some(490));
+        clock.sleep_until(written + short - MS).await;
+        let last = table.read("c").await.unwrap();
+        assert!(last.is_none_or(|record| record.ttl_ms <= Some(10)));
+        clock.sleep_until(written + short).await;
         assert_eq!(table.read("c").await.unwrap(), None);
     });
 }
 
 #[test]
-fn a_cache_holds_no_more_than_it_may() {
+fn a_commit_goes_to_the_store_first_and_nobody_reads_what_was_before_it() {
     run(On::Memory, async |setting: Setting| {
-        let host = &setting.host;
-        let (store, reads) = counted(host);
-        let settings = Settings {
-            entries_max: 2,
-            bytes_max: 1_000,
-            ..Settings::default()
-        };
-        let table = cached(host, &store, settings).table("d", "t");
-        for key in ["a", "b", "c"] {
-            table.write(key, vec![1; 400]).await.unwrap();
-            table.read(key).await.unwrap();
+        let clock = &setting.host.clock;
+        let behind = Behind::new(&setting.host);
+        let table = behind.cached(Settings::default());
+        table.write("a", "1").await.unwrap();
+        // The reader starts before, with, in the middle of and after the writer.
+        for n in 2..40_u32 {
+            let reading = async {
+                clock.sleep(MS * (n % 7 * 3)).await;
+                value(&table, "a").await
+            };
+            let writing = async {
+                clock.sleep(MS * (n % 5 * 5)).await;
+                table.write("a", n.to_string()).await.unwrap();
+                // It is in the store when it is answered.
+                assert_eq!(value(&behind.table(), "a").await, n.to_string());
+                assert_eq!(value(&table, "a").await, n.to_string());
+            };
+            join(reading, writing).await;
+            assert_eq!(value(&table, "a").await, n.to_string());
         }
-        reads.store(0, Ordering::SeqCst);
-        table.read("c").await.unwrap();
-        table.read("b").await.unwrap();
-        assert_eq!(reads.load(Ordering::SeqCst), 0);
-        table.read("a").await.unwrap();
-        assert_eq!(reads.load(Ordering::SeqCst), 1);
-        table.write("large", vec![1; 2_000]).await.unwrap();
-        for _ in 0..2 {
-            table.read("large").await.unwrap();
-        }
-        assert_eq!(reads.load(Ordering::SeqCst), 3);
-    });
-}
-
-#[test]
-fn a_failed_read_is_told_to_who_asked_and_not_remembered() {
-    run(On::Memory, async |setting: Setting| {
-        let host = &setting.host;
-        let is_away = Arc::new(AtomicUsize::new(1));
-        let (behind, away) = (Store::memory(host), Arc::clone(&is_away));
-        let fickle = tower::service_fn(move |call: Call<Request>| {
-            let (behind, away) = (behind.clone(), away.load(Ordering::SeqCst) == 1);
-            async move {
-                match away {
-                    true => Err(Error::unavailable("away")),
-                    false => behind.ask(call.request).await,
-                }
-            }
-        });
-        let table = cached(host, &Store::new(fickle), Settings::default()).table("d", "t");
-        assert_eq!(table.read("a").await.unwrap_err().kind(), Kind::Unavailable);
-        is_away.store(0, Ordering::SeqCst);
+        table.delete("a").await.unwrap();
         assert_eq!(table.read("a").await.unwrap(), None);
     });
 }
 
 #[test]
-fn events_are_kept_in_order_and_told_once_even_after_an_outage() {
+fn a_commit_that_failed_leaves_readers_with_what_the_store_has() {
+    run(On::Memory, async |setting: Setting| {
+        let behind = Behind::new(&setting.host);
+        let table = behind.cached(Settings::default());
+        table.write("a", "1").await.unwrap();
+        assert_eq!(value(&table, "a").await, "1");
+        // Refused: another had written.
+        let version = table.read("a").await.unwrap().unwrap().version;
+        behind.table().write("a", "2").await.unwrap();
+        let unchanged = Condition::IfVersion(version);
+        let refused = table.write_if("a", "x", unchanged).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Aborted);
+        assert_eq!(value(&table, "a").await, "2");
+        // Not done, and done without an answer.
+        behind.fail(Some(Kind::Unavailable));
+        table.write("a", "3").await.unwrap_err();
+        behind.fail(None);
+        assert_eq!(value(&table, "a").await, "2");
+        behind.loses_answers.store(true, Ordering::SeqCst);
+        table.write("a", "4").await.unwrap_err();
+        behind.loses_answers.store(false, Ordering::SeqCst);
+        assert_eq!(value(&table, "a").await, "4");
+    });
+}
+
+#[test]
+fn a_cache_holds_no_more_than_it_may_and_gives_up_the_oldest() {
+    run(On::Memory, async |setting: Setting| {
+        let behind = Behind::new(&setting.host);
+        // Names of 3 bytes and values of 400.
+        let settings = Settings {
+            entries_max: 3,
+            bytes_max: 1_000,
+            ..Settings::default()
+        };
+        let table = behind.cached(settings);
+        let held = async |keys: &[&str]| {
+            behind.reads();
+            for key in keys {
+                table.read(*key).await.unwrap();
+            }
+            keys.len() - behind.reads()
+        };
+        for key in ["a", "b", "c"] {
+            behind.table().write(key, vec![1; 400]).await.unwrap();
+            table.read(key).await.unwrap();
+        }
+        // Three would be more bytes than it may: the first has gone for the third.
+        assert_eq!(held(&["c", "b"]).await, 2);
+        assert_eq!(held(&["a"]).await, 0);
+        assert_eq!(held(&["b"]).await, 0);
+        // What is read again takes its room once.
+        table.write("b", vec![2; 590]).await.unwrap();
+        table.read("b").await.unwrap();
+        assert_eq!(held(&["b", "a"]).await, 2);
+        // Nothing has a size as well, and counts.
+        assert_eq!(held(&["n1", "n2", "n3"]).await, 0);
+        assert_eq!(held(&["n1", "n2", "n3"]).await, 3);
+        assert_eq!(held(&["a"]).await, 0);
+        // What is too large by itself is not held, and drives nothing out.
+        behind.table().write("large", vec![1; 1_000]).await.unwrap();
+        assert_eq!(held(&["large", "large", "a"]).await, 1);
+    });
+}
+
+#[test]
+fn metadata_takes_room_as_well() {
+    run(On::Memory, async |setting: Setting| {
+        let behind = Behind::new(&setting.host);
+        let settings = Settings {
+            bytes_max: 1_000,
+            ..Settings::default()
+        };
+        let table = behind.cached(settings);
+        let action = nitro::store::Action::Put {
+            value: "".into(),
+            metadata: [("m".to_owned(), "x".repeat(1_000))].into(),
+            ttl_ms: None,
+        };
+        let write = table.prepare("a", Condition::Always, action);
+        table.commit(vec![write], None).await.unwrap();
+        for _ in 0..2 {
+            table.read("a").await.unwrap().unwrap();
+        }
+        assert_eq!(behind.reads(), 2);
+    });
+}
+
+#[test]
+fn a_failure_is_told_at_once_to_all_who_wait_and_not_remembered() {
+    run(On::Memory, async |setting: Setting| {
+        let clock = &setting.host.clock;
+        let behind = Behind::new(&setting.host);
+        let table = behind.cached(Settings::default());
+        behind.fail(Some(Kind::Unavailable));
+        let started = clock.now();
+        for read in join_all((0..100).map(|_| table.read("a"))).await {
+            assert_eq!(read.unwrap_err().kind(), Kind::Unavailable);
+        }
+        assert_eq!(behind.reads(), 1);
+        assert!(clock.now().since(started) < 2 * TAKES);
+        behind.fail(None);
+        assert_eq!(table.read("a").await.unwrap(), None);
+        assert_eq!(behind.reads(), 1);
+    });
+}
+
+#[test]
+fn who_waits_for_what_another_has_asked_waits_no_longer_than_it_may() {
     run(On::Memory, async |setting: Setting| {
         let host = &setting.host;
-        let (store, broker) = (Store::memory(host), Broker::memory(host));
-        let consumer = Consumer::group(Events::topic("orders"), "mails");
-        let mut told = broker.subscribe(host, consumer).await.unwrap();
-        let events = Events::new(host, &store, &broker);
-        assert_eq!(events.append("orders", "one").await.unwrap(), 1);
-
-        let away = tower::service_fn(async |_: Call<nitro::broker::Request>| {
-            Err::<nitro::broker::Reply, _>(Error::unavailable("away"))
-        });
-        let cut_off = Events::new(host, &store, &Broker::new(away));
-        let error = cut_off.append("orders", "two").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Unavailable);
-        // Many at once get in each other's way, and lose nothing.
-        let append = |n: u64| events.append("orders", n.to_string());
-        let appended = futures_util::future::join_all((3..8).map(append)).await;
-        let mut numbers: Vec<u64> = appended.into_iter().map(Result::unwrap).collect();
-        numbers.sort();
-        assert_eq!(numbers, [3, 4, 5, 6, 7]);
-
-        let read = events.read("orders", 0).await.unwrap();
-        assert_eq!(read.len(), 7);
-        assert_eq!((read[1].number, &*read[1].data), (2, &b"two"[..]));
-        assert_eq!(events.read("orders", 5).await.unwrap().len(), 2);
-        for event in &read {
-            let delivery = told.next().await.unwrap();
-            assert_eq!(delivery.message().body, event.data);
-            delivery.acknowledge().await.unwrap();
-        }
-        let more = host.clock.timeout(TTL, told.next()).await;
-        assert!(more.is_err());
-        for stream in ["", "a.b", "a/b", ">"] {
-            let error = events.append(stream, "x").await.unwrap_err();
-            assert_eq!(error.kind(), Kind::InvalidArgument);
-        }
+        let behind = Behind::new(host);
+        let table = behind.cached(Settings::default());
+        behind.table().write("a", "1").await.unwrap();
+        // The first gives up in the middle; the next asks in its place, the last gives up too.
+        let first = read_within(host, &table, TAKES / 2);
+        let next = read_within(host, &table, 10 * TAKES);
+        let last = read_within(host, &table, TAKES);
+        let (first, (next, last)) = join(first, join(next, last)).await;
+        assert_eq!(first.unwrap_err().kind(), Kind::DeadlineExceeded);
+        assert_eq!(&*next.unwrap().unwrap().value, b"1");
+        assert_eq!(last.unwrap_err().kind(), Kind::DeadlineExceeded);
+        assert_eq!(behind.reads(), 2);
+        // Nobody asks in vain for what came of it.
+        assert_eq!(value(&table, "a").await, "1");
+        assert_eq!(behind.reads(), 0);
+        // A store that says that time was short says so to the one who asked.
+        behind.fail(Some(Kind::DeadlineExceeded));
+        join_all((0..3).map(|_| table.read("b"))).await;
+        assert_eq!(behind.reads(), 3);
     });
 }

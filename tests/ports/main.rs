@@ -4,6 +4,7 @@
 
 mod broker;
 mod cached;
+mod events;
 mod http;
 mod setting;
 mod store;

@@ -8,6 +8,7 @@ mod kill;
 mod model;
 mod recorded;
 
+use nitro::cache::{Settings, cached};
 use nitro::store::Store;
 use nitro::{Router, remote};
 
@@ -20,6 +21,7 @@ enum Backend {
     File,
     RemoteMemory,
     RemoteFile,
+    Cached,
 }
 
 impl Open for Backend {
@@ -40,6 +42,10 @@ impl Open for Backend {
                 let path = setting.path("store");
                 let store = Store::file(&setting.host, path).await.unwrap();
                 reach(setting, &store).await
+            }
+            Backend::Cached => {
+                let store = Store::memory(&setting.host);
+                cached(&setting.host, &store, Settings::default())
             }
         }
     }
@@ -82,3 +88,4 @@ cases!(memory: Backend::Memory);
 cases!(in_file: Backend::File);
 cases!(remote_memory: Backend::RemoteMemory);
 cases!(remote_file: Backend::RemoteFile);
+cases!(behind_a_cache: Backend::Cached);

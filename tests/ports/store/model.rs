@@ -32,6 +32,7 @@ enum Step {
         is_descending: bool,
         after: Option<usize>,
     },
+    Read(usize),
     Advance(u64),
     CatchUp,
 }
@@ -77,6 +78,7 @@ fn step() -> impl Strategy<Value = Step> {
                 parts, offset, limit, is_descending, after
             }
         ),
+        3 => (0..KEYS.len()).prop_map(Step::Read),
         1 => (0_u64..60).prop_map(Step::Advance),
         1 => Just(Step::CatchUp),
     ]
@@ -286,6 +288,12 @@ impl Pair {
                 };
                 self.list(select).await?;
             }
+            Step::Read(key) => {
+                let mut expected = self.model.records().into_iter();
+                let expected = expected.find(|record| record.key == KEYS[key]);
+                let read = self.table.read(KEYS[key]).await.unwrap();
+                prop_assert_eq!(read, expected);
+            }
             Step::Advance(ms) => {
                 self.host.clock.sleep(Duration::from_millis(ms)).await;
                 self.model.advance(ms);
@@ -349,4 +357,9 @@ fn a_file_agrees_with_a_plain_map() {
 #[test]
 fn a_remote_store_agrees_with_a_plain_map() {
     agrees(Backend::RemoteMemory);
+}
+
+#[test]
+fn a_store_behind_a_cache_agrees_with_a_plain_map() {
+    agrees(Backend::Cached);
 }
