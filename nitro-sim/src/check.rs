@@ -7,6 +7,7 @@ mod answered;
 mod consistency;
 mod converged;
 mod history;
+mod leaked;
 pub mod linearizable;
 pub mod model;
 mod rules;
@@ -156,6 +157,7 @@ pub fn judge(
             }
             converged::check(plan, &history, &mut findings);
             share::check(plan, &history, &mut findings);
+            leaked::check(plan, trace, &mut findings);
             let has_invariants = !system.invariants().is_empty();
             vacuity::check(plan, trace, &history, has_invariants, &mut findings);
         }

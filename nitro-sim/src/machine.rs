@@ -143,7 +143,9 @@ impl Tasks for WatchedTasks {
             self.life.as_ref(),
             future,
         );
+        let under_way = recorder.task_begins(&node, name);
         let watched = async move {
+            let _under_way = under_way;
             if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
                 let at_us = clock.now().as_nanos() / 1000;
                 let kind = EventKind::TaskPanicked {

@@ -1,10 +1,14 @@
 //! The recorder of a run: all nodes write to it, and it becomes the trace.
 
+mod tasks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::trace::{EventKind, OperationOutcome, Trace};
+use tasks::Tasks;
+pub use tasks::{TASKS, UnderWay};
 
 /// The most events a run may record, so that a loop without delay ends with a verdict and not
 /// with the end of memory.
@@ -18,6 +22,8 @@ pub struct Recorder {
     is_full: Arc<AtomicBool>,
     /// The cluster's time in microseconds, where nodes have clocks of their own.
     time: Option<Arc<AtomicU64>>,
+    /// The tasks under way, where they are to be told of.
+    tasks: Option<Tasks>,
 }
 
 #[derive(Debug)]
@@ -45,7 +51,19 @@ impl Recorder {
             shared: Arc::new(Mutex::new(state)),
             is_full: Arc::new(AtomicBool::new(false)),
             time: None,
+            tasks: None,
         }
+    }
+
+    /// The same recorder, which tells at the end what tasks each node has left, if it is to.
+    pub fn with_tasks(mut self, is_told: bool) -> Self {
+        self.tasks = is_told.then(Tasks::default);
+        self
+    }
+
+    /// Counts a task of a node until what is returned is dropped.
+    pub fn task_begins(&self, node: &Arc<str>, name: &'static str) -> Option<UnderWay> {
+        self.tasks.as_ref().map(|tasks| tasks.begin(node, name))
     }
 
     /// The same recorder, which goes by `time`, in microseconds, whatever a node's clock says.
@@ -135,6 +153,10 @@ impl Recorder {
             let kind = outcome(operation, OperationOutcome::Unfinished);
             state.record(at_us, Some(&node), kind);
         }
+        let tasks = self.tasks.as_ref();
+        for (node, note) in tasks.map(Tasks::notes).unwrap_or_default() {
+            state.record(at_us, Some(&node), note);
+        }
         for fault in faults {
             let count = state.touches.get(fault).copied().unwrap_or(0);
             let fault = fault.to_owned();
@@ -196,5 +218,21 @@ mod tests {
         assert_eq!(kinds.len(), 3);
         assert_eq!(kinds[1], &outcome(7, OperationOutcome::Crashed));
         assert_eq!(trace.touches().collect::<Vec<_>>(), [("fault-1", 0)]);
+    }
+
+    #[test]
+    fn the_tasks_that_are_left_are_told_where_they_are_asked_for() {
+        let recorder = Recorder::new(Trace::new("p", "test"));
+        assert!(recorder.task_begins(&"a-1".into(), "serve").is_none());
+        let recorder = recorder.with_tasks(true);
+        let [one, other] = ["a-1", "a-1"].map(|node| recorder.task_begins(&node.into(), "drive"));
+        drop(one);
+        let trace = recorder.finish(4, [].into_iter());
+        let notes: Vec<_> = trace
+            .notes(TASKS)
+            .map(|(_, value)| value.to_string())
+            .collect();
+        assert_eq!(notes, ["{\"drive\":1}"]);
+        drop(other);
     }
 }

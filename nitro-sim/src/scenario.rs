@@ -60,6 +60,7 @@
 //! converged_within_s = 5              # so long after the last fault all succeed
 //! min_ok = 0.5
 //! max_failed = 100
+//! tasks_max = 30                      # of each node in the end: connections, subscriptions, calls
 //! ```
 //!
 //! The other distributions are `constant` (`ms`), `uniform` (`min_ms`, `max_ms`, which is what
@@ -357,6 +358,9 @@ pub struct Checks {
     /// The most operations that may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_failed: Option<u64>,
+    /// The most tasks that a node may have in the end, those of its connections included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks_max: Option<u64>,
 }
 
 impl Default for Checks {
@@ -367,6 +371,7 @@ impl Default for Checks {
             converged_within_ms: None,
             min_ok: None,
             max_failed: None,
+            tasks_max: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Every check on known-good traces, which it accepts, and known-bad ones, which it refuses.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::fault::{Fault, Phase, PlannedFault};
@@ -291,4 +291,26 @@ fn a_run_cut_short_is_in_doubt_whatever_is_missing_from_it() {
     let ended = Ended::TooSlow { at_us: 1_000 };
     let verdict = judge(&plan(), &system(), &trace(&sound()[..2]), &ended, None);
     assert_eq!(verdict.word(), "inconclusive");
+}
+
+#[test]
+fn a_node_with_too_many_tasks_in_the_end_is_named_with_what_they_are() {
+    let mut checked = plan();
+    checked.checks.tasks_max = Some(3);
+    let mut events = sound();
+    assert_eq!(verdict(&checked, &events).reasons()[0].check, "leaked");
+    assert_eq!(verdict(&checked, &events).word(), "inconclusive");
+    let left = |tasks: Value| {
+        let name = crate::record::TASKS.to_owned();
+        event(9_000, EventKind::Note { name, value: tasks })
+    };
+    events.push(left(json!({ "serve": 1, "drive": 2 })));
+    assert_eq!(verdict(&checked, &events), Verdict::Pass);
+    *events.last_mut().unwrap() = left(json!({ "serve": 1, "drive": 3 }));
+    let found = verdict(&checked, &events).reasons()[0].to_string();
+    assert_eq!(
+        found,
+        "leaked: client-1 has 4 tasks in the end, most of them 3 of \"drive\", 1 of \"serve\"; \
+         at most 3"
+    );
 }

@@ -199,7 +199,9 @@ fn live(
 ) -> Outcome {
     process::raise_open_files();
     let time_us = Arc::new(AtomicU64::new(0));
-    let recorder = Recorder::new(trace).with_time(Arc::clone(&time_us));
+    let recorder = Recorder::new(trace)
+        .with_time(Arc::clone(&time_us))
+        .with_tasks(plan.checks.tasks_max.is_some());
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
     if let Ok(mut out) = out {

@@ -245,6 +245,8 @@ fn checks(root: &Section<'_>) -> Checks {
     checks.min_ok = section.number("min_ok", Bounds::SHARE);
     let count = Bounds::new(0.0, 1e9, "operations");
     checks.max_failed = section.number("max_failed", count).map(|n| n as u64);
+    let count = Bounds::new(0.0, 1e9, "tasks");
+    checks.tasks_max = section.number("tasks_max", count).map(|n| n as u64);
     section.finish();
     checks
 }

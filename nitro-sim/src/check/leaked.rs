@@ -1,0 +1,47 @@
+//! At the end no node has more tasks than it should: each connection, subscription and call that
+//! was forgotten keeps one.
+
+use serde_json::Value;
+
+use super::Findings;
+use crate::plan::Plan;
+use crate::record::TASKS;
+use crate::trace::Trace;
+
+/// How many names are shown, those with the most tasks.
+const NAMES_MAX: usize = 3;
+
+pub(super) fn check(plan: &Plan, trace: &Trace, findings: &mut Findings) {
+    let Some(most) = plan.checks.tasks_max else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    let mut nodes = 0;
+    for (event, value) in trace.notes(TASKS) {
+        let Value::Object(names) = value else {
+            continue;
+        };
+        nodes += 1;
+        let count = |value: &Value| value.as_u64().unwrap_or(0);
+        let all: u64 = names.values().map(count).sum();
+        if all <= most {
+            continue;
+        }
+        let mut names: Vec<(u64, &String)> = names.iter().map(|(n, c)| (count(c), n)).collect();
+        names.sort_by(|one, other| other.cmp(one));
+        names.truncate(NAMES_MAX);
+        let names = names
+            .iter()
+            .map(|(count, name)| format!("{count} of {name:?}"));
+        let names: Vec<String> = names.collect();
+        let node = event.node.as_deref().unwrap_or("the cluster");
+        let names = names.join(", ");
+        wrong.push(format!(
+            "{node} has {all} tasks in the end, most of them {names}; at most {most}"
+        ));
+    }
+    if nodes == 0 {
+        findings.doubt("leaked", "no node has had a task");
+    }
+    findings.fail_each("leaked", wrong);
+}
