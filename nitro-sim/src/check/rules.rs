@@ -1,5 +1,8 @@
 //! Rules that a system's notes and replies keep: one leader a term, tokens that never go back,
-//! reads that never go back.
+//! reads that never go back, deliveries, agreement.
+
+mod agreement;
+mod delivery;
 
 use std::collections::BTreeMap;
 
@@ -69,6 +72,11 @@ impl System {
     }
 }
 
+/// The number that a note or a reply is, or has as `value`.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.get("value")?.as_u64())
+}
+
 /// A key as one node sees it.
 type Seen<'t> = (&'t str, u64);
 
@@ -96,8 +104,9 @@ fn reads_that_go_back(trace: &Trace, reads: &str) -> Vec<Breach> {
                 let Some((seen, (least, by))) = open.remove(operation) else {
                     continue;
                 };
-                let number = reply.as_u64().or_else(|| reply.get("value")?.as_u64());
-                let Some(number) = number else { continue };
+                let Some(number) = number(reply) else {
+                    continue;
+                };
                 if number < least {
                     let what = format!(
                         "operation {operation} of {} read {number} of key {}, after operation \

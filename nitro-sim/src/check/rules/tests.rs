@@ -1,5 +1,7 @@
 //! Each rule on traces that keep it, and on traces that do not.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
@@ -95,4 +97,72 @@ fn reads_of_one_node_do_not_go_back_unless_they_are_concurrent() {
     let [other_call, other_outcome] = read(1, 3, 2, 4);
     let beside = [call, other_call, outcome, other_outcome];
     assert!(violations(&system, &beside).is_empty());
+}
+
+/// An operation `send` of a value, acknowledged a millisecond after its call.
+fn sent(at_us: u64, operation: u64, value: u64, reply: Value) -> [Event; 2] {
+    let event = |at_us, kind| Event {
+        at_us,
+        node: Some("a-1".into()),
+        kind,
+    };
+    let name = "send".to_owned();
+    let call = EventKind::Call {
+        operation,
+        name,
+        key: 0,
+        value,
+    };
+    let outcome = OperationOutcome::Ok { reply };
+    let outcome = EventKind::Outcome { operation, outcome };
+    [event(at_us, call), event(at_us + 1_000, outcome)]
+}
+
+#[test]
+fn what_was_acknowledged_is_handled_in_time_or_lost() {
+    let within = Duration::from_secs(1);
+    let system = System::new("x").delivered("send", "handled", within);
+    let handled = |at, value| note(at, "b-1", "handled", json!({ "value": value }));
+    let [call, outcome] = sent(0, 1, 7, json!(null));
+    let end = note(5_000_000, "b-1", "end", json!(null));
+    // Twice is at least once.
+    let good = [&call, &outcome, &handled(9, 7), &handled(10, 7), &end].map(Clone::clone);
+    assert!(violations(&system, &good).is_empty());
+    let bad = [call.clone(), outcome.clone(), handled(9, 8), end];
+    let found = violations(&system, &bad);
+    assert_eq!(
+        found,
+        ["operation 1 was acknowledged at 0.001 s and 7 was never handled"]
+    );
+    // Neither one that is not due yet nor one that was not acknowledged is lost.
+    assert!(violations(&system, &[call.clone(), outcome]).is_empty());
+    assert!(violations(&system, &[call]).is_empty());
+}
+
+#[test]
+fn nothing_is_handled_twice_or_given_out_twice() {
+    let once = System::new("x").delivered_once("handled");
+    let handled = |node, value| note(1, node, "handled", json!({ "value": value }));
+    assert!(violations(&once, &[handled("a-1", 1), handled("a-1", 2)]).is_empty());
+    let found = violations(&once, &[handled("a-1", 1), handled("a-2", 1)]);
+    assert_eq!(found, ["1 was handled by a-1 and by a-2"]);
+
+    let unique = System::new("x").unique("send");
+    let given = |first, second| [sent(0, 1, 0, first), sent(0, 2, 0, second)].concat();
+    assert!(violations(&unique, &given(json!(1), json!(2))).is_empty());
+    let found = violations(&unique, &given(json!(1), json!({ "value": 1 })));
+    assert_eq!(found, ["operations 1 and 2 were both given 1"]);
+}
+
+#[test]
+fn nodes_agree_in_the_end_and_one_alone_agrees_with_nobody() {
+    let system = System::new("x").agreed("holds");
+    let holds = |at, node, value| note(at, node, "holds", json!({ "a": value, "b": 0 }));
+    let good = [holds(1, "a-1", 1), holds(2, "a-2", 2), holds(3, "a-1", 2)];
+    assert!(violations(&system, &good).is_empty());
+    let found = violations(&system, &[holds(1, "a-1", 1), holds(2, "a-2", 2)]);
+    assert_eq!(found, ["a-1 holds \"a\": 1 in the end, a-2 \"a\": 2"]);
+    let mut alone = Trace::new("p", "test");
+    alone.push(holds(1, "a-1", 1));
+    assert_eq!((system.invariants()[0].1)(&alone).doubts.len(), 1);
 }
