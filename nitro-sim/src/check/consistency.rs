@@ -106,6 +106,8 @@ pub(super) fn history<M: Model>(
             continue;
         }
         for (input, output) in read(&told.called, told.heard) {
+            // A failure that says nothing to the model leaves open whether it was done.
+            let is_answered = output.is_some() || told.heard.reply().is_some();
             history.push(Operation {
                 id: told.called.id,
                 process: told.called.process,
@@ -113,7 +115,7 @@ pub(super) fn history<M: Model>(
                 input,
                 output,
                 called: told.called_us,
-                returned: told.returned_us,
+                returned: told.returned_us.filter(|_| is_answered),
             });
         }
     }

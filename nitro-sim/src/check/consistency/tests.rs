@@ -70,6 +70,8 @@ fn a_failed_operation_may_have_been_done_and_one_that_never_began_was_not() {
     for outcome in [
         failed("unavailable"),
         failed("deadline exceeded"),
+        // That of a write which was fenced off; it answers a swap alone.
+        failed("failed precondition"),
         OperationOutcome::Unfinished,
         OperationOutcome::Crashed,
     ] {
