@@ -340,7 +340,8 @@ fn toml_files(directory: &str) -> Vec<(PathBuf, String)> {
 #[test]
 fn every_scenario_parses() {
     let systems = Systems::new(builtin::systems()).catalogue();
-    let files = toml_files("scenarios");
+    let mut files = toml_files("scenarios");
+    files.extend(toml_files("scenarios/broken"));
     for (path, text) in &files {
         let parsed = Scenario::parse(&shown(path), text, &systems);
         let scenario = parsed.unwrap_or_else(|problems| panic!("{problems}"));

@@ -1,5 +1,6 @@
 //! The systems that come with the command line.
 
+pub mod broken;
 mod cluster;
 pub mod counter;
 pub mod echo;
@@ -15,7 +16,7 @@ use crate::system::System;
 
 /// All of them.
 pub fn systems() -> Vec<System> {
-    vec![
+    let mut systems = vec![
         counter::system(),
         echo::system(),
         election::system(),
@@ -29,5 +30,7 @@ pub fn systems() -> Vec<System> {
         locks::wall_clock_lease(),
         queue::system(),
         queue::acks_before_sync(),
-    ]
+    ];
+    systems.extend(broken::systems());
+    systems
 }

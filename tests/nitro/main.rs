@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod app;
+mod broken;
 mod connection;
 mod messages;
 mod rpc;
