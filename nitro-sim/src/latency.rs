@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
@@ -56,7 +57,7 @@ pub enum Latency {
 
 impl Latency {
     /// The latency of one message.
-    pub fn draw(&self, draw: &mut Draw) -> Duration {
+    pub fn draw(&self, draw: &mut Draw<impl Rng>) -> Duration {
         let taken = match *self {
             Latency::Constant { us } => Duration::from_micros(us),
             Latency::Uniform { min_us, max_us } => uniform(draw, [min_us, max_us]),
@@ -139,7 +140,7 @@ fn micros(us: f64) -> Duration {
     Duration::from_nanos((us * 1000.0) as u64)
 }
 
-fn uniform(draw: &mut Draw, [min_us, max_us]: [u64; 2]) -> Duration {
+fn uniform(draw: &mut Draw<impl Rng>, [min_us, max_us]: [u64; 2]) -> Duration {
     if min_us >= max_us {
         return Duration::from_micros(min_us);
     }
@@ -147,7 +148,7 @@ fn uniform(draw: &mut Draw, [min_us, max_us]: [u64; 2]) -> Duration {
 }
 
 /// A draw from the standard normal distribution, by the polar method.
-fn normal(draw: &mut Draw) -> f64 {
+fn normal(draw: &mut Draw<impl Rng>) -> f64 {
     loop {
         let (x, y) = (draw.number(-1.0, 1.0), draw.number(-1.0, 1.0));
         let square = x * x + y * y;

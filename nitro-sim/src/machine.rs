@@ -15,7 +15,7 @@ use nitro::host::tasks::{TokioTasks, panic_message};
 use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 use nitro::time::Instant;
 
-use crate::draw::Draw;
+use crate::draw::Moments;
 use crate::fault::Fault;
 use crate::record::Recorder;
 use crate::scenario::{CAPACITY_BYTES, Yields};
@@ -23,7 +23,7 @@ use crate::trace::EventKind;
 use disk::SimulatedDisk;
 pub use lifeline::Lifeline;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
-use yields::{Chance, Yielding};
+use yields::Chance;
 
 /// The machines of a cluster: what outlives a crash, and what all share.
 #[derive(Debug)]
@@ -88,9 +88,10 @@ impl Machines {
         clock: Arc<dyn Clock>,
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
-        let draw = Draw::new(self.seed, &format!("yields/{name}/{incarnation}"));
+        let moments =
+            |purpose: &str| Moments::new(self.seed, &format!("{purpose}/{name}/{incarnation}"));
         let tasks: Arc<dyn Tasks> = Arc::new(WatchedTasks {
-            chance: Chance::new(self.yields, draw),
+            chance: Chance::new(self.yields, moments("yields")),
             name: Arc::clone(name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
@@ -98,24 +99,31 @@ impl Machines {
             disk: self.disks[name].clone(),
             disk_busy_until: Arc::new(Mutex::new(Instant::ORIGIN)),
         });
-        let draw = Draw::new(self.seed, &format!("entropy/{name}/{incarnation}"));
+        let entropy = SeededEntropy {
+            moments: Mutex::new(moments("entropy")),
+            clock: Arc::clone(&clock),
+        };
         Host {
             clock,
             network: network(Arc::clone(&tasks)),
-            entropy: Arc::new(SeededEntropy(Mutex::new(draw))),
+            entropy: Arc::new(entropy),
             tasks,
             disk: self.disks[name].attach(),
         }
     }
 }
 
-/// Randomness of a seed.
-struct SeededEntropy(Mutex<Draw>);
+/// Randomness of a seed, by when it is drawn.
+struct SeededEntropy {
+    moments: Mutex<Moments>,
+    clock: Arc<dyn Clock>,
+}
 
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) {
-        let mut draw = self.0.lock().expect("no panic while bytes are drawn");
-        draw.fill(buffer);
+        let now = self.clock.now().as_nanos();
+        let mut moments = self.moments.lock().expect("no panic while a draw begins");
+        moments.at(now).fill(buffer);
     }
 }
 
@@ -135,8 +143,7 @@ impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         let node = Arc::clone(&self.name);
-        let chance = self.chance.clone();
-        let future = Box::pin(Yielding { future, chance });
+        let future = Box::pin(self.chance.task(clock.now(), future));
         let future = Watched::new(
             Arc::clone(&clock),
             recorder.clone(),

@@ -1,46 +1,55 @@
 //! Tasks that let others go first, so that seeds explore the orders inside a node too.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use nitro::host::entropy::Sequence;
+use nitro::time::Instant;
 
-use crate::draw::Draw;
+use crate::draw::{Draw, Moment, Moments};
 use crate::scenario::Yields;
 
-/// Whether a task of a node yields, as the seed says. A clone is the same sequence.
-#[derive(Clone, Debug)]
+/// Whether the tasks of a node yield, as the seed says. Each task has draws of its own, by when it
+/// was spawned, so that one task more or less leaves the others as they are.
+#[derive(Debug)]
 pub(super) struct Chance {
     probability: f64,
-    drawn: Arc<Sequence>,
+    moments: Mutex<Moments>,
 }
 
 impl Chance {
-    pub(super) fn new(yields: Yields, mut draw: Draw) -> Self {
+    pub(super) fn new(yields: Yields, moments: Moments) -> Self {
         Self {
             probability: yields.probability(),
-            drawn: Arc::new(Sequence::from_seed(draw.whole(0, u64::MAX))),
+            moments: Mutex::new(moments),
         }
     }
 
-    fn is_hit(&self) -> bool {
-        self.probability > 0.0 && self.drawn.unit() < self.probability
+    /// A task that is spawned now.
+    pub(super) fn task(&self, now: Instant, future: BoxFuture<'static, ()>) -> Yielding {
+        let mut moments = self.moments.lock().expect("no panic while a draw begins");
+        Yielding {
+            future,
+            probability: self.probability,
+            draw: moments.at(now.as_nanos()),
+        }
     }
 }
 
 /// A task that yields now and then where it is polled, as if another had been ready before it.
 pub(super) struct Yielding {
-    pub(super) future: BoxFuture<'static, ()>,
-    pub(super) chance: Chance,
+    future: BoxFuture<'static, ()>,
+    probability: f64,
+    draw: Draw<Moment>,
 }
 
 impl Future for Yielding {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.chance.is_hit() {
+        let probability = self.probability;
+        if probability > 0.0 && self.draw.chance(probability) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

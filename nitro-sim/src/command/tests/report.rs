@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::{Desk, SCENARIO};
 use crate::trace::Trace;
 
-/// A desk with the traces of two seeds.
+/// A desk with the traces of two seeds, which differ by how long their messages take.
 fn desk() -> Desk {
-    let desk = Desk::new(SCENARIO);
+    let network = "[network]\nlatency_ms = [1, 5]\n[[workload]]";
+    let desk = Desk::new(&SCENARIO.replace("[[workload]]", network));
     for seed in [7, 8] {
         let ran = desk.say(&format!("run @s.toml --seed {seed} --trace @{seed}.jsonl"));
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nitro::host::entropy::Sequence;
 use nitro::time::Instant;
 
 use super::clock::NodeClock;
@@ -13,7 +12,7 @@ use super::life::{self, Life, Part};
 use super::net::{Net, NetSettings};
 use super::turn::{Machine, Ran};
 use super::watch::{self, Page};
-use crate::draw::Draw;
+use crate::draw::{Draw, Moments};
 use crate::engine::Ended;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
@@ -47,8 +46,7 @@ pub(super) struct Cluster<'p> {
     pub(super) now: u64,
     pub(super) next_fault: usize,
     /// Which node is to be entered when. The number in the middle parts those of one time.
-    ready: BTreeSet<(u64, u32, usize)>,
-    ties: Sequence,
+    ready: BTreeSet<(u64, u64, usize)>,
     time_us: Arc<AtomicU64>,
     page: &'static Page,
     turns_now: u64,
@@ -57,10 +55,12 @@ pub(super) struct Cluster<'p> {
 /// A node, running or not.
 pub(super) struct Seat {
     pub(super) part: Part,
+    /// By which it goes before or after others at one time.
+    ties: Moments,
     pub(super) clock: NodeClock,
     pub(super) running: Option<(Machine, Life)>,
     /// Where it stands among those that are ready.
-    entry: Option<(u64, u32)>,
+    entry: Option<(u64, u64)>,
     /// The faults that pause it.
     pub(super) pauses: Vec<String>,
     /// The faults that slow it down, and how many times.
@@ -86,7 +86,8 @@ impl<'p> Cluster<'p> {
         let settings = NetSettings::of(&plan.network);
         let addresses = life::addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
-        let seat = |part| Seat {
+        let seat = |part: Part| Seat {
+            ties: Moments::new(plan.seed, &format!("ties/{}", part.name)),
             part,
             clock: NodeClock::default(),
             running: None,
@@ -106,7 +107,6 @@ impl<'p> Cluster<'p> {
             now: 0,
             next_fault: 0,
             ready: BTreeSet::new(),
-            ties: Sequence::from_seed(Draw::new(plan.seed, "ties").whole(0, u64::MAX)),
             time_us,
             page,
             turns_now: 0,
@@ -159,12 +159,18 @@ impl<'p> Cluster<'p> {
         let brought = brought.map(|(at, node)| (at.as_nanos().max(self.now), node));
         match (own, brought) {
             (Some(own), Some(brought)) if own.0 == brought.0 => {
-                let coin = self.ties.below(2) == 0;
-                Some(if coin { own } else { brought })
+                let is_first = self.tie(own) <= self.tie(brought).rotate_left(32);
+                Some(if is_first { own } else { brought })
             }
             (Some(own), Some(brought)) => Some(own.min(brought)),
             (own, brought) => own.or(brought),
         }
+    }
+
+    /// What decides the order at one time: the seed, the time and the node alone, so that leaving
+    /// something out turns no order round elsewhere.
+    fn tie(&self, (at, node): (u64, usize)) -> u64 {
+        self.nodes[node].ties.tie(at)
     }
 
     fn advance(&mut self, at: u64) {
@@ -264,7 +270,7 @@ impl<'p> Cluster<'p> {
         }
         self.unschedule(node);
         if let Some(at) = at {
-            let tie = (self.ties.next_u64() >> 32) as u32;
+            let tie = self.tie((at, node));
             self.ready.insert((at, tie, node));
             self.nodes[node].entry = Some((at, tie));
         }

@@ -107,7 +107,7 @@ impl State {
         match self.link(node, to) {
             Some(link) => {
                 let duplicate = self.links.settings(link).duplicate;
-                if self.links.chance(link, duplicate) {
+                if self.links.chance(link, duplicate, self.now) {
                     self.post(link, Box::new(parcel.copy()));
                 }
                 self.post(link, Box::new(parcel));
@@ -153,8 +153,8 @@ impl State {
             Fate::Arrives(at, _) => {
                 let reorder = self.links.settings(link).reorder;
                 let [least, most] = OVERTAKEN;
-                let later = match self.links.chance(link, reorder) {
-                    true => self.links.duration(link, least, most),
+                let later = match self.links.chance(link, reorder, self.now) {
+                    true => self.links.duration(link, [least, most], self.now),
                     false => Duration::ZERO,
                 };
                 let to = parcel.to;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nitro::time::Instant;
 
 use super::settings::{LinkSettings, NetSettings};
-use crate::draw::Draw;
+use crate::draw::{Draw, Moment, Moments};
 use crate::fault::Fault;
 use crate::record::Recorder;
 
@@ -56,7 +56,7 @@ struct Link {
     ends: (usize, usize),
     settings: LinkSettings,
     typical: Duration,
-    draw: Draw,
+    moments: Moments,
     /// Until when it is busy with what was sent before.
     busy_until: Instant,
     epoch: u64,
@@ -115,7 +115,7 @@ impl Links {
             ends: (from, to),
             settings,
             typical: settings.latency.typical(),
-            draw: Draw::new(self.seed, &purpose),
+            moments: Moments::new(self.seed, &purpose),
             busy_until: Instant::ORIGIN,
             epoch: 0,
             blocks: Vec::new(),
@@ -147,14 +147,15 @@ impl Links {
             return fate;
         }
         let link = &mut self.links[link];
+        let mut draw = link.draw(now);
         let mut later = Duration::ZERO;
         for (id, [least, most]) in &link.added {
-            later += Duration::from_micros(link.draw.whole(*least, *most));
+            later += Duration::from_micros(draw.whole(*least, *most));
             self.recorder.touch(id);
         }
-        let mut is_lost = link.settings.loss > 0.0 && link.draw.chance(link.settings.loss);
+        let mut is_lost = link.settings.loss > 0.0 && draw.chance(link.settings.loss);
         for (id, loss) in &link.losses {
-            if link.draw.chance(*loss) {
+            if draw.chance(*loss) {
                 self.recorder.touch(id);
                 is_lost = true;
             }
@@ -168,7 +169,7 @@ impl Links {
             leaves = link.busy_until.max(now) + Duration::from_nanos(nanos);
             link.busy_until = leaves;
         }
-        let latency = link.settings.latency.draw(&mut link.draw);
+        let latency = link.settings.latency.draw(&mut draw);
         Fate::Arrives(leaves + latency + later, !later.is_zero())
     }
 
@@ -193,14 +194,19 @@ impl Links {
     }
 
     /// Yes, with this probability, by the link's own draw.
-    pub(super) fn chance(&mut self, link: usize, probability: f64) -> bool {
-        probability > 0.0 && self.links[link].draw.chance(probability)
+    pub(super) fn chance(&mut self, link: usize, probability: f64, now: Instant) -> bool {
+        probability > 0.0 && self.links[link].draw(now).chance(probability)
     }
 
     /// A duration within bounds, by the link's own draw.
-    pub(super) fn duration(&mut self, link: usize, min: Duration, max: Duration) -> Duration {
+    pub(super) fn duration(
+        &mut self,
+        link: usize,
+        [min, max]: [Duration; 2],
+        now: Instant,
+    ) -> Duration {
         let nanos = |time: Duration| time.as_nanos() as u64;
-        let drawn = self.links[link].draw.whole(nanos(min), nanos(max));
+        let drawn = self.links[link].draw(now).whole(nanos(min), nanos(max));
         Duration::from_nanos(drawn)
     }
 
@@ -282,6 +288,13 @@ impl Links {
                 Effect::Loss(loss) => link.losses.push((id, loss)),
             }
         }
+    }
+}
+
+impl Link {
+    /// What is drawn for the next message: by when it is sent, not by how many were before.
+    fn draw(&mut self, now: Instant) -> Draw<Moment> {
+        self.moments.at(now.as_nanos())
     }
 }
 
