@@ -151,5 +151,5 @@ fn directory() -> PathBuf {
     let target = program.parent().and_then(Path::parent);
     target
         .map_or_else(env::temp_dir, Path::to_path_buf)
-        .join("nitro-sim")
+        .join("nitro-sim-failures")
 }
