@@ -9,8 +9,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::bytes::Bytes;
-use futures_util::Stream;
 use tokio::sync::oneshot;
 
 pub use builder::Builder;
@@ -20,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::tasks::TaskGuard;
 use crate::metadata::Metadata;
+use crate::rpc::body::{Run, Source};
 use crate::rpc::handler::encode;
 use crate::rpc::method::{Bidirectional, ClientStreaming, Method, ServerStreaming, Unary};
 use crate::rpc::{Body, Incoming, Outgoing, Reply, Request, Response, Rpc};
@@ -245,7 +244,7 @@ impl<C> Client<C> {
         let content_type = self.codec.preferred();
         let (sender, body) = Body::channel();
         let opened = self.open(self.request(method, content_type, body));
-        let answer = Body::stream(opened);
+        let answer = Body::made_by(opened, false);
         let outgoing = Outgoing::new(sender, self.codec.clone(), content_type);
         let incoming = Incoming::new(answer, self.codec.clone(), content_type);
         (outgoing, incoming)
@@ -303,23 +302,16 @@ fn task_is_gone() -> Error {
     Error::cancelled("the task of the call has been stopped")
 }
 
-impl Stream for Opened {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let this = self.get_mut();
-        if let Opening::Calling(answered) = &mut this.state {
+impl Source for Opened {
+    fn poll_run(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Opening::Calling(answered) = &mut self.state {
             let answer = ready!(Pin::new(answered).poll(context));
-            match answer.unwrap_or_else(|_| Err(task_is_gone())) {
-                Ok(response) => this.state = Opening::Answered(response.body),
-                Err(error) => {
-                    this.state = Opening::Answered(Body::empty());
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
+            self.state = Opening::Answered(Body::empty());
+            let answer = answer.unwrap_or_else(|_| Err(task_is_gone()));
+            self.state = Opening::Answered(answer?.body);
         }
-        match &mut this.state {
-            Opening::Answered(body) => body.poll_next(context),
+        match &mut self.state {
+            Opening::Answered(body) => body.poll_run(into, context),
             Opening::Calling(_) => Poll::Pending,
         }
     }

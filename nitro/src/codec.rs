@@ -82,9 +82,17 @@ pub trait Codec<T>: ContentTypes {
     ///
     /// As [`Codec::encode`].
     fn to_bytes(&self, content_type: &'static str, value: &T) -> Result<Bytes> {
+        if let Some(bytes) = self.as_bytes(content_type, value) {
+            return Ok(bytes.clone());
+        }
         let mut into = BytesMut::with_capacity(ENCODED_BYTES_FIRST);
         self.encode(content_type, value, &mut into)?;
         Ok(into.freeze())
+    }
+
+    /// The value, where it is the very bytes that encoding it would copy.
+    fn as_bytes<'a>(&self, _content_type: &'static str, _value: &'a T) -> Option<&'a Bytes> {
+        None
     }
 
     /// Reads a value that fills all of `bytes`.
@@ -94,6 +102,15 @@ pub trait Codec<T>: ContentTypes {
     /// [`InvalidArgument`](crate::error::Kind::InvalidArgument) when the bytes are not such a
     /// value: the bytes are somebody else's.
     fn decode(&self, content_type: &'static str, bytes: &Bytes) -> Result<T>;
+
+    /// Reads a value out of bytes that are somebody else's a moment later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Codec::decode`].
+    fn decode_slice(&self, content_type: &'static str, bytes: &[u8]) -> Result<T> {
+        self.decode(content_type, &Bytes::copy_from_slice(bytes))
+    }
 }
 
 /// Checks the length of one message against a limit.

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod deadline;
 pub mod handler;
+pub mod messages;
 pub mod method;
 pub mod router;
 pub mod wire;
@@ -14,7 +15,8 @@ pub mod wire;
 use std::sync::Arc;
 
 pub use body::Body;
-pub use handler::{Call, Incoming, Outgoing, Reply};
+pub use handler::{Call, Reply};
+pub use messages::{Incoming, Outgoing};
 pub use method::Method;
 pub use router::Router;
 

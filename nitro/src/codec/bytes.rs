@@ -36,8 +36,8 @@ impl Codec<Bytes> for Raw {
         Ok(())
     }
 
-    fn to_bytes(&self, _content_type: &'static str, value: &Bytes) -> Result<Bytes> {
-        Ok(value.clone())
+    fn as_bytes<'a>(&self, _content_type: &'static str, value: &'a Bytes) -> Option<&'a Bytes> {
+        Some(value)
     }
 
     fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<Bytes> {

@@ -42,7 +42,11 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         })
     }
 
-    fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<T> {
+    fn decode(&self, content_type: &'static str, bytes: &Bytes) -> Result<T> {
+        self.decode_slice(content_type, bytes)
+    }
+
+    fn decode_slice(&self, _content_type: &'static str, bytes: &[u8]) -> Result<T> {
         // The message of serde_json ends with "at line L column C".
         serde_json::from_slice(bytes).map_err(|error| {
             let message = format!("json: cannot read {}: {error}", type_name::<T>());

@@ -3,7 +3,7 @@
 use std::any::type_name;
 
 use bytes::{Bytes, BytesMut};
-use prost::Message;
+use prost::{DecodeError, Message};
 
 use super::{Codec, ContentTypes, find};
 use crate::error::{Error, Result};
@@ -37,7 +37,10 @@ impl ContentTypes for Protobuf {
 impl<T: Message + Default> Codec<T> for Protobuf {
     fn encode(&self, _content_type: &'static str, value: &T, into: &mut BytesMut) -> Result<()> {
         let before = into.len();
-        value.encode(into).map_err(|error| {
+        // Into room of the right size: to ask before each byte whether there is more costs twice
+        // as much.
+        into.resize(before + value.encoded_len(), 0);
+        value.encode(&mut &mut into[before..]).map_err(|error| {
             into.truncate(before);
             let message = format!("protobuf: cannot write {}: {error}", type_name::<T>());
             Error::internal(message).with_source(error)
@@ -48,17 +51,22 @@ impl<T: Message + Default> Codec<T> for Protobuf {
         Ok(value.encode_to_vec().into())
     }
 
-    fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<T> {
-        let decoded = match bytes.len() {
+    fn decode(&self, content_type: &'static str, bytes: &Bytes) -> Result<T> {
+        match bytes.len() {
             // Counting who shares the memory would cost more than the copy.
-            0..=COPIED_BYTES_MAX => T::decode(&bytes[..]),
-            _ => T::decode(bytes.clone()),
-        };
-        decoded.map_err(|error| {
-            let message = format!("protobuf: cannot read {}: {error}", type_name::<T>());
-            Error::invalid_argument(message).with_source(error)
-        })
+            0..=COPIED_BYTES_MAX => self.decode_slice(content_type, bytes),
+            _ => T::decode(bytes.clone()).map_err(unreadable::<T>),
+        }
     }
+
+    fn decode_slice(&self, _content_type: &'static str, bytes: &[u8]) -> Result<T> {
+        T::decode(bytes).map_err(unreadable::<T>)
+    }
+}
+
+fn unreadable<T>(error: DecodeError) -> Error {
+    let message = format!("protobuf: cannot read {}: {error}", type_name::<T>());
+    Error::invalid_argument(message).with_source(error)
 }
 
 #[cfg(test)]

@@ -36,7 +36,11 @@ impl Codec<String> for Text {
         Ok(())
     }
 
-    fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<String> {
+    fn decode(&self, content_type: &'static str, bytes: &Bytes) -> Result<String> {
+        self.decode_slice(content_type, bytes)
+    }
+
+    fn decode_slice(&self, _content_type: &'static str, bytes: &[u8]) -> Result<String> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => Err(Error::invalid_argument(format!(

@@ -47,10 +47,28 @@ macro_rules! tuple {
                 Err(not_agreed(content_type))
             }
 
+            fn as_bytes<'a>(&self, content_type: &'static str, value: &'a T) -> Option<&'a Bytes> {
+                $(
+                    if self.$index.matching(content_type).is_some() {
+                        return self.$index.as_bytes(content_type, value);
+                    }
+                )+
+                None
+            }
+
             fn decode(&self, content_type: &'static str, bytes: &Bytes) -> Result<T> {
                 $(
                     if self.$index.matching(content_type).is_some() {
                         return self.$index.decode(content_type, bytes);
+                    }
+                )+
+                Err(not_agreed(content_type))
+            }
+
+            fn decode_slice(&self, content_type: &'static str, bytes: &[u8]) -> Result<T> {
+                $(
+                    if self.$index.matching(content_type).is_some() {
+                        return self.$index.decode_slice(content_type, bytes);
                     }
                 )+
                 Err(not_agreed(content_type))

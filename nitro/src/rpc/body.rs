@@ -1,28 +1,28 @@
 //! The messages of a call or an answer: none, one, or a stream.
 
 mod pipe;
+mod run;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ::bytes::Bytes;
-use futures_util::Stream;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Stream, StreamExt};
 
 pub use pipe::{PIPE_BYTES, PIPE_MESSAGES, Sender};
 pub(crate) use pipe::{Receiver, pipe};
+pub(crate) use run::{Message, Run, SHORT_BYTES_MAX};
 
 use crate::error::{Error, Result};
 use crate::host::{Clock, Timer};
 use crate::time::Instant;
 
 /// Messages taken in a row before other tasks of the same thread get a turn.
-const MESSAGES_A_TURN: u32 = 128;
-/// Messages between two looks at the clock, where they come without a wait.
-const MESSAGES_A_LOOK: u32 = 16;
+const MESSAGES_A_TURN: usize = 256;
+/// Runs between two looks at the clock, where they come without a wait.
+const RUNS_A_LOOK: u32 = 16;
 
 /// Encoded messages, one after another. An error ends them.
 #[derive(Default)]
@@ -38,11 +38,28 @@ enum Messages {
 }
 
 struct Streamed {
-    messages: BoxStream<'static, Result<Bytes>>,
+    source: Box<dyn Source>,
+    /// What has come out of the source and was not yet asked for.
+    run: Run,
     must_be_driven: bool,
     limit: Option<Limit>,
     /// Messages taken since there was a wait.
-    in_a_row: u32,
+    in_a_row: usize,
+}
+
+/// What makes the messages of a stream.
+pub(crate) trait Source: Send {
+    /// Puts the messages that are there into a run, which is empty; when it still is, they have
+    /// ended.
+    fn poll_run(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>>;
+}
+
+impl Source for BoxStream<'static, Result<Bytes>> {
+    fn poll_run(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let next = ready!(self.as_mut().poll_next(context)).transpose()?;
+        next.into_iter().for_each(|message| into.push_long(message));
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Body {
@@ -58,20 +75,18 @@ impl Body {
 
     /// The messages of a stream, taken as they are asked for.
     pub fn stream(messages: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self::made_by(messages, false)
+        Self::made_by(messages.boxed(), false)
     }
 
     /// The same, where whatever makes the messages runs only while they are asked for.
     pub fn driven(messages: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self::made_by(messages, true)
+        Self::made_by(messages.boxed(), true)
     }
 
-    fn made_by(
-        messages: impl Stream<Item = Result<Bytes>> + Send + 'static,
-        must_be_driven: bool,
-    ) -> Self {
+    pub(crate) fn made_by(source: impl Source + 'static, must_be_driven: bool) -> Self {
         Self(Messages::Stream(Box::new(Streamed {
-            messages: Box::pin(messages),
+            source: Box::new(source),
+            run: Run::default(),
             must_be_driven,
             limit: None,
             in_a_row: 0,
@@ -95,7 +110,7 @@ impl Body {
     /// takes them.
     pub fn channel() -> (Sender, Body) {
         let (sender, receiver) = pipe();
-        (sender, Body::stream(receiver))
+        (sender, Body::made_by(receiver, false))
     }
 
     /// The message, when the body is exactly one that is there already.
@@ -142,18 +157,48 @@ impl Body {
                 _ => None,
             });
         };
-        if stream.in_a_row == MESSAGES_A_TURN {
+        if let Some(message) = stream.run.pop_bytes() {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        let mut run = std::mem::take(&mut stream.run);
+        let polled = ready!(self.poll_run(&mut run, context));
+        let next = polled.map(|()| run.pop_bytes()).transpose();
+        if let Messages::Stream(stream) = &mut self.0 {
+            stream.run = run;
+        }
+        Poll::Ready(next)
+    }
+
+    /// Polls for what messages there are, into a run that is empty; when it still is, they have
+    /// ended.
+    pub(crate) fn poll_run(
+        &mut self,
+        into: &mut Run,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        debug_assert!(into.is_empty(), "what is in it would be lost");
+        let Messages::Stream(stream) = &mut self.0 else {
+            if let Messages::Once(message) = std::mem::take(&mut self.0) {
+                into.push_long(message);
+            }
+            return Poll::Ready(Ok(()));
+        };
+        if !stream.run.is_empty() {
+            std::mem::swap(into, &mut stream.run);
+            return Poll::Ready(Ok(()));
+        }
+        if stream.in_a_row >= MESSAGES_A_TURN {
             stream.in_a_row = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let next = stream.poll_in_time(context);
-        match &next {
+        let polled = stream.poll_in_time(into, context);
+        match &polled {
             Poll::Pending => stream.in_a_row = 0,
-            Poll::Ready(Some(Ok(_))) => stream.in_a_row += 1,
-            Poll::Ready(None | Some(Err(_))) => self.0 = Messages::Empty,
+            Poll::Ready(Ok(())) if !into.is_empty() => stream.in_a_row += into.len(),
+            Poll::Ready(_) => self.0 = Messages::Empty,
         }
-        next
+        polled
     }
 
     /// The only message.
@@ -207,27 +252,19 @@ impl fmt::Debug for Body {
     }
 }
 
-impl Stream for Receiver {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        self.get_mut().poll_take(context)
-    }
-}
-
 impl Streamed {
-    fn poll_in_time(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+    fn poll_in_time(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(limit) = &mut self.limit else {
-            return self.messages.as_mut().poll_next(context);
+            return self.source.poll_run(into, context);
         };
         if !limit.is_over() {
-            if let Poll::Ready(next) = self.messages.as_mut().poll_next(context) {
-                return Poll::Ready(next);
+            if let Poll::Ready(polled) = self.source.poll_run(into, context) {
+                return Poll::Ready(polled);
             }
             ready!(limit.poll_elapsed(context));
         }
         let message = "the time of the call was up before its last message";
-        Poll::Ready(Some(Err(Error::deadline_exceeded(message))))
+        Poll::Ready(Err(Error::deadline_exceeded(message)))
     }
 }
 
@@ -236,7 +273,7 @@ struct Limit {
     deadline: Instant,
     clock: Arc<dyn Clock>,
     timer: Option<Box<dyn Timer>>,
-    /// Messages that may still come before the clock is looked at.
+    /// Runs that may still come before the clock is looked at.
     unlooked: u32,
 }
 
@@ -246,7 +283,7 @@ impl Limit {
         self.unlooked = match self.unlooked.checked_sub(1) {
             Some(fewer) => fewer,
             None if self.clock.now() >= self.deadline => return true,
-            None => MESSAGES_A_LOOK - 1,
+            None => RUNS_A_LOOK - 1,
         };
         false
     }

@@ -1,16 +1,15 @@
 //! Typed handlers: what decodes a call for them and encodes what they answer.
 
-use std::future::{Future, poll_fn};
-use std::marker::PhantomData;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::bytes::Bytes;
-use futures_util::Stream;
 
-use super::body::{Body, Receiver, Sender, pipe};
+use super::body::{Body, Receiver, Run, Source, pipe};
+use super::messages::{Incoming, Outgoing};
 use super::{Request, Response};
 use crate::codec::{self, Codec};
 use crate::error::{Error, Result};
@@ -63,98 +62,6 @@ pub fn encode<T, C: Codec<T>>(codec: &C, content_type: &'static str, value: &T) 
     let bytes = codec.to_bytes(content_type, value)?;
     codec::check_size(bytes.len(), codec::MESSAGE_BYTES_MAX)?;
     Ok(bytes)
-}
-
-type Decode<T> = dyn Fn(&Bytes) -> Result<T> + Send + Sync;
-type Encode<T> = dyn Fn(&T) -> Result<Bytes> + Send + Sync;
-
-/// The messages that come in, decoded as they are asked for.
-pub struct Incoming<T> {
-    body: Body,
-    decode: Box<Decode<T>>,
-}
-
-impl<T> Incoming<T> {
-    /// The messages of a body.
-    pub fn new<C: Codec<T>>(body: Body, codec: C, content_type: &'static str) -> Self {
-        let decode = Box::new(move |bytes: &Bytes| codec.decode(content_type, bytes));
-        Self { body, decode }
-    }
-
-    /// The next message, or `None` at the end.
-    ///
-    /// # Errors
-    ///
-    /// What broke the stream off, or that a message does not decode; nothing comes after it.
-    pub async fn next(&mut self) -> Option<Result<T>> {
-        poll_fn(|context| self.poll_message(context)).await
-    }
-
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        self.body.poll_next(context).map(|next| {
-            let decoded = next?.and_then(|bytes| (self.decode)(&bytes));
-            if decoded.is_err() {
-                self.body = Body::empty();
-            }
-            Some(decoded)
-        })
-    }
-}
-
-impl<T> Stream for Incoming<T> {
-    type Item = Result<T>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        self.get_mut().poll_message(context)
-    }
-}
-
-impl<T> std::fmt::Debug for Incoming<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Incoming").field(&self.body).finish()
-    }
-}
-
-/// Sends the messages that go out.
-pub struct Outgoing<T> {
-    sender: Sender,
-    encode: Box<Encode<T>>,
-    types: PhantomData<fn(T)>,
-}
-
-impl<T> Outgoing<T> {
-    /// Encodes what is sent into a body's sender.
-    pub fn new<C: Codec<T>>(sender: Sender, codec: C, content_type: &'static str) -> Self {
-        let encode = Box::new(move |value: &T| encode(&codec, content_type, value));
-        let types = PhantomData;
-        Self {
-            sender,
-            encode,
-            types,
-        }
-    }
-
-    /// Sends a message, waiting while the other side does not keep up.
-    ///
-    /// # Errors
-    ///
-    /// [`Cancelled`](crate::error::Kind::Cancelled) when the call is over; what the codec says.
-    pub async fn send(&self, message: impl std::borrow::Borrow<T>) -> Result<()> {
-        let encoded = (self.encode)(message.borrow())?;
-        self.sender.send(encoded).await
-    }
-
-    /// Ends the stream well. A client must: dropping it instead cancels the call. For a handler
-    /// the stream ends with its return.
-    pub async fn finish(self) {
-        self.sender.finish();
-    }
-}
-
-impl<T> std::fmt::Debug for Outgoing<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outgoing").finish_non_exhaustive()
-    }
 }
 
 fn split(request: Request) -> (Call, Body) {
@@ -271,13 +178,14 @@ fn driven(
     messages: Receiver,
     handler: impl Future<Output = Result<()>> + Send + 'static,
 ) -> Response {
+    let driven = Driven {
+        messages,
+        handler: Some(Box::pin(handler)),
+        outcome: Ok(()),
+    };
     Response {
         metadata: Metadata::new(),
-        body: Body::driven(Driven {
-            messages,
-            handler: Some(Box::pin(handler)),
-            outcome: Ok(()),
-        }),
+        body: Body::made_by(driven, true),
     }
 }
 
@@ -305,28 +213,24 @@ impl Driven {
     }
 }
 
-impl Stream for Driven {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let this = self.get_mut();
+impl Source for Driven {
+    fn poll_run(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
         // What the handler has made already goes first: so it is run once for many messages.
-        if let Some(message) = this.messages.take() {
-            return Poll::Ready(Some(Ok(message)));
+        if self.messages.take(into) {
+            return Poll::Ready(Ok(()));
         }
-        this.run_handler(context);
-        if let Some(message) = this.messages.take() {
-            return Poll::Ready(Some(Ok(message)));
+        self.run_handler(context);
+        if self.messages.take(into) {
+            return Poll::Ready(Ok(()));
         }
-        if this.handler.is_none() {
+        if self.handler.is_none() {
             // It has returned and all that it sent is taken: the end is its outcome.
-            let outcome = std::mem::replace(&mut this.outcome, Ok(()));
-            return Poll::Ready(outcome.err().map(Err));
+            return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
         }
         // Somebody else may send for the handler. That the sender is gone is no end: the handler
         // works on, and its outcome is still to come.
-        match this.messages.poll_take(context) {
-            Poll::Ready(Some(Ok(message))) => Poll::Ready(Some(Ok(message))),
+        match self.messages.poll_run(into, context) {
+            Poll::Ready(Ok(())) if !into.is_empty() => Poll::Ready(Ok(())),
             _ => Poll::Pending,
         }
     }

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use tower::Service;
 
-use super::handler::{self, Call, Handler, Incoming, Outgoing, Reply};
+use super::handler::{self, Call, Handler, Reply};
+use super::messages::{Incoming, Outgoing};
 use super::method::{Bidirectional, ClientStreaming, Method, ServerStreaming, Unary};
 use super::{Request, Response};
 use crate::codec::Codec;

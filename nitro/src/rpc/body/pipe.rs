@@ -3,28 +3,26 @@
 //! The taking side takes all that waits at once, under one lock, and wakes the sending side then
 //! and not at every message: so both work in batches, in one task or in two.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use ::bytes::Bytes;
 
-use super::Body;
+use super::run::{Run, SHORT_BYTES_MAX};
+use super::{Body, Source};
 use crate::error::{Error, Result};
 
 /// Messages that wait in a pipe before its sender waits; as many more may have been taken out and
 /// not yet looked at.
-pub const PIPE_MESSAGES: usize = 32;
+pub const PIPE_MESSAGES: usize = 128;
 /// Bytes that wait in a pipe before its sender waits, however few messages they are.
 pub const PIPE_BYTES: usize = 256 * 1024;
 
 /// An empty pipe.
 pub(crate) fn pipe() -> (Sender, Receiver) {
     let shared = Arc::new(Shared(Mutex::new(State::default())));
-    let sender = Sender(Arc::clone(&shared));
-    let taken = VecDeque::new();
-    (sender, Receiver { shared, taken })
+    (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
 struct Shared(Mutex<State>);
@@ -37,8 +35,7 @@ impl Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Bytes>,
-    bytes: usize,
+    waiting: Run,
     /// How it ends, once what waits has been taken.
     end: Option<Result<()>>,
     /// Nobody takes any more.
@@ -51,6 +48,10 @@ impl State {
     fn end(&mut self, end: Result<()>) -> Option<Waker> {
         self.end.get_or_insert(end);
         self.taker.take()
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < PIPE_MESSAGES && self.waiting.bytes() < PIPE_BYTES
     }
 }
 
@@ -72,6 +73,21 @@ impl Sender {
         poll_fn(|context| self.poll_send(&mut message, context)).await
     }
 
+    /// Sends a copy of a short message, if nothing keeps it back; whether it did.
+    pub(crate) fn try_send_copy(&self, message: &[u8]) -> bool {
+        let mut state = self.0.lock();
+        if message.len() > SHORT_BYTES_MAX || state.is_closed || !state.has_room() {
+            return false;
+        }
+        state.waiting.push_short(message);
+        let taker = state.taker.take();
+        drop(state);
+        if let Some(taker) = taker {
+            taker.wake();
+        }
+        true
+    }
+
     fn poll_send(
         &self,
         message: &mut Option<Bytes>,
@@ -82,7 +98,7 @@ impl Sender {
             let message = "the call is over: nobody takes further messages";
             return Poll::Ready(Err(Error::cancelled(message)));
         }
-        if state.waiting.len() >= PIPE_MESSAGES || state.bytes >= PIPE_BYTES {
+        if !state.has_room() {
             let waker = context.waker();
             if !state.senders.iter().any(|known| known.will_wake(waker)) {
                 state.senders.push(waker.clone());
@@ -90,8 +106,7 @@ impl Sender {
             return Poll::Pending;
         }
         if let Some(message) = message.take() {
-            state.bytes += message.len();
-            state.waiting.push_back(message);
+            state.waiting.push(message);
         }
         let taker = state.taker.take();
         drop(state);
@@ -157,60 +172,52 @@ impl std::fmt::Debug for Sender {
 }
 
 /// Takes the messages of a pipe.
-pub(crate) struct Receiver {
-    shared: Arc<Shared>,
-    taken: VecDeque<Bytes>,
-}
+pub(crate) struct Receiver(Arc<Shared>);
 
 impl Receiver {
-    /// The next message, if there is one now. Whoever makes them is not asked to tell of more.
-    pub(crate) fn take(&mut self) -> Option<Bytes> {
-        if self.taken.is_empty() {
-            let mut state = self.shared.lock();
-            refill(&mut self.taken, &mut state)
-                .into_iter()
-                .for_each(Waker::wake);
-        }
-        self.taken.pop_front()
+    /// Takes what waits now; whether there was anything. Whoever makes messages is not asked to
+    /// tell of more.
+    pub(crate) fn take(&mut self, into: &mut Run) -> bool {
+        let mut state = self.0.lock();
+        let woken = refill(into, &mut state);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        !into.is_empty()
     }
+}
 
-    /// The next message; `None` is its good end.
-    pub(crate) fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        if let Some(message) = self.taken.pop_front() {
-            return Poll::Ready(Some(Ok(message)));
-        }
-        let mut state = self.shared.lock();
-        let woken = refill(&mut self.taken, &mut state);
-        let next = match self.taken.pop_front() {
-            Some(message) => Poll::Ready(Some(Ok(message))),
-            None => match &state.end {
-                Some(end) => Poll::Ready(end.clone().err().map(Err)),
-                None => {
-                    state.taker = Some(context.waker().clone());
-                    Poll::Pending
-                }
-            },
+impl Source for Receiver {
+    fn poll_run(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.0.lock();
+        let woken = refill(into, &mut state);
+        let polled = match &state.end {
+            _ if !into.is_empty() => Poll::Ready(Ok(())),
+            Some(end) => Poll::Ready(end.clone()),
+            None => {
+                state.taker = Some(context.waker().clone());
+                Poll::Pending
+            }
         };
         drop(state);
         woken.into_iter().for_each(Waker::wake);
-        next
+        polled
     }
 }
 
 /// Takes out what waits; answers who is to be told that there is room.
-fn refill(taken: &mut VecDeque<Bytes>, state: &mut State) -> Vec<Waker> {
-    std::mem::swap(taken, &mut state.waiting);
-    state.bytes = 0;
+fn refill(into: &mut Run, state: &mut State) -> Vec<Waker> {
+    std::mem::swap(into, &mut state.waiting);
     std::mem::take(&mut state.senders)
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        let mut state = self.0.lock();
         state.is_closed = true;
-        state.waiting.clear();
+        let waiting = std::mem::take(&mut state.waiting);
         let woken = std::mem::take(&mut state.senders);
         drop(state);
+        drop(waiting);
         woken.into_iter().for_each(Waker::wake);
     }
 }
@@ -229,11 +236,14 @@ mod tests {
     #[test]
     fn a_pipe_is_full_by_messages_or_by_bytes_and_empty_once_taken() {
         let (sender, mut receiver) = pipe();
-        assert_eq!((0..100).filter(|_| sent(&sender, 1)).count(), PIPE_MESSAGES);
-        assert!(receiver.take().is_some());
+        let count = (0..2 * PIPE_MESSAGES).filter(|_| sent(&sender, 1)).count();
+        assert_eq!(count, PIPE_MESSAGES);
+        assert!(!sender.try_send_copy(&[1]));
+        assert!(receiver.take(&mut Run::default()));
         assert!(sent(&sender, 4 * PIPE_BYTES), "one always fits");
         assert!(!sent(&sender, 1));
-        while receiver.take().is_some() {}
+        assert!(receiver.take(&mut Run::default()));
+        assert!(sender.try_send_copy(&[1]));
         assert!(sent(&sender, 1));
     }
 
@@ -247,10 +257,14 @@ mod tests {
             } else {
                 drop(sender);
             }
-            let mut next = || poll_fn(|context| receiver.poll_take(context)).now_or_never();
-            assert!(next().unwrap().unwrap().is_ok());
-            assert!(next().unwrap().unwrap().is_ok());
-            assert_eq!(next().unwrap().is_none(), ends_well);
+            let mut run = Run::default();
+            let mut next = || {
+                run.clear();
+                let polled = poll_fn(|context| receiver.poll_run(&mut run, context));
+                polled.now_or_never().unwrap().map(|()| run.len())
+            };
+            assert_eq!(next().unwrap(), 2);
+            assert_eq!(next().ok(), ends_well.then_some(0));
         }
     }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use ::bytes::Bytes;
-use futures_util::Stream;
 use tower::Service;
 
 use super::Limits;
+use super::data::{Arriving, send_runs};
 use super::driver::{Driver, Role};
 use super::flow::Inbound;
 use super::message::{
@@ -20,6 +20,7 @@ use super::state::{HIGH_WATER, Shared, State, call_is_over};
 use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::rpc::body::Run;
 use crate::rpc::{Body, Request, Response};
 use crate::time::Instant;
 use crate::transport::{Frame, Link};
@@ -205,10 +206,8 @@ impl Calls {
                     state.release(id);
                     body
                 }
-                None => Body::stream(Answer {
-                    shared: Arc::clone(&self.shared),
-                    id,
-                }),
+                // Dropping it cancels what is left of the call.
+                None => Body::made_by(Arriving::new(&self.shared, id), false),
             };
             return Poll::Ready(Ok(Response { metadata, body }));
         }
@@ -331,7 +330,7 @@ fn write_call(state: &mut State, request: &Request, remaining_us: Option<u64>, i
 /// Sends a body that is a stream; ends when it does, when the call does, or when its time is up:
 /// whoever sends may not look at the answer before all is sent.
 async fn send_stream(shared: Arc<Shared>, id: u32, body: Body, deadline: Option<Instant>) {
-    let sending = send_messages(&shared, id, body);
+    let sending = send_runs(&shared, id, body, Run::default());
     let sent = match deadline {
         None => sending.await,
         Some(deadline) => {
@@ -346,13 +345,6 @@ async fn send_stream(shared: Arc<Shared>, id: u32, body: Body, deadline: Option<
     }
 }
 
-async fn send_messages(shared: &Shared, id: u32, mut body: Body) -> Result<()> {
-    while let Some(mut message) = body.next().await.transpose()? {
-        poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await?;
-    }
-    Ok(())
-}
-
 impl Future for Calls {
     type Output = Result<Response>;
 
@@ -364,7 +356,7 @@ impl Future for Calls {
                 Step::Sending(id, rest) => {
                     let id = *id;
                     // An answer that comes before the whole message is out is an answer too.
-                    match this.shared.poll_send(id, rest, true, context) {
+                    match this.shared.poll_send_last(id, rest, context) {
                         Poll::Pending => {
                             let answer = this.poll_answer(id, context);
                             if answer.is_ready() {
@@ -404,26 +396,6 @@ impl Drop for Calls {
         if let Step::Sent(id) | Step::Sending(id, _) = self.step {
             self.shared.lock().give_up(id);
         }
-    }
-}
-
-/// The messages of an answer, as they come. Dropping it cancels what is left of the call.
-struct Answer {
-    shared: Arc<Shared>,
-    id: u32,
-}
-
-impl Stream for Answer {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        self.shared.lock().poll_take(self.id, context)
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.shared.lock().give_up(self.id);
     }
 }
 

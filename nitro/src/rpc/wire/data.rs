@@ -1,6 +1,8 @@
 //! The messages of a connection's streams: what comes in and what goes out, within the windows.
 
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use ::bytes::Bytes;
 
@@ -9,35 +11,89 @@ use super::message::{self, DATA, FLAG_END, FLAG_MESSAGE, header};
 use super::state::{HIGH_WATER, Shared, State, call_is_over};
 use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
+use crate::rpc::Body;
+use crate::rpc::body::{Message, Run, Source};
 use crate::transport::{FRAME_BYTES_MAX, Payload};
 
 /// A fragment shorter than this is sent only if it is the rest of its message.
 const FRAGMENT_BYTES_MIN: usize = 4 * 1024;
 
-enum Sent {
-    Whole,
-    Part,
-    Nothing,
-}
-
 impl Shared {
-    /// Sends one message, in as many fragments as the credit asks for; what is sent is taken off
-    /// `message`. With `is_end`, nothing follows on this stream.
+    /// Sends messages, in as many fragments as the credit asks for; what is sent is taken out of
+    /// the run.
     pub(super) fn poll_send(
         &self,
         id: u32,
-        message: &mut Bytes,
-        is_end: bool,
+        run: &mut Run,
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
         let mut state = self.lock();
-        loop {
-            match state.send_fragment(id, message, is_end, context) {
-                Ok(Sent::Whole) => return Poll::Ready(Ok(())),
-                Ok(Sent::Part) => {}
-                Ok(Sent::Nothing) => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
+        while let Some(message) = run.front() {
+            let is_whole = match message {
+                Message::Short(bytes) => ready!(state.poll_copy(id, bytes, context))?,
+                Message::Long(bytes) => ready!(state.poll_fragment(id, bytes, false, context))?,
+            };
+            if is_whole {
+                run.pop();
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends one message, after which nothing follows on this stream.
+    pub(super) fn poll_send_last(
+        &self,
+        id: u32,
+        message: &mut Bytes,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        let mut state = self.lock();
+        while !ready!(state.poll_fragment(id, message, true, context))? {}
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Sends a run of messages, and then those of a body.
+pub(super) async fn send_runs(
+    shared: &Shared,
+    id: u32,
+    mut body: Body,
+    mut run: Run,
+) -> Result<()> {
+    loop {
+        poll_fn(|context| shared.poll_send(id, &mut run, context)).await?;
+        poll_fn(|context| body.poll_run(&mut run, context)).await?;
+        if run.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// The messages of one stream, as they come.
+pub(super) struct Arriving {
+    shared: Arc<Shared>,
+    id: u32,
+}
+
+impl Arriving {
+    pub(super) fn new(shared: &Arc<Shared>, id: u32) -> Self {
+        let shared = Arc::clone(shared);
+        Self { shared, id }
+    }
+}
+
+impl Source for Arriving {
+    fn poll_run(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.shared.lock().poll_lend(self.id, into, context)
+    }
+}
+
+impl Drop for Arriving {
+    /// Whoever called has given up what is left of the call.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.streams.side() == Side::Calling {
+            state.give_up(self.id);
         }
     }
 }
@@ -96,30 +152,33 @@ impl State {
         Ok(())
     }
 
-    /// Takes the next message of a stream; `None` in `Ready` is its end.
-    pub(super) fn poll_take(
+    /// Lends messages of a stream that wait, once those lent before have been looked at; when
+    /// there are none any more, the run stays empty.
+    fn poll_lend(
         &mut self,
         id: u32,
+        into: &mut Run,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes>>> {
+    ) -> Poll<Result<()>> {
         let Some(stream) = self.stream(id) else {
-            return Poll::Ready(Some(Err(call_is_over())));
+            return Poll::Ready(Err(call_is_over()));
         };
-        if let Some((message, cost)) = stream.inbound.take() {
-            if cost > 0 {
-                self.free_stream(id, cost);
-                self.free_connection(cost);
-            }
-            return Poll::Ready(Some(Ok(message)));
-        }
-        match &stream.inbound.end {
-            Some(Ok(())) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
+        let inbound = &mut stream.inbound;
+        let freed = inbound.settle();
+        inbound.lend(into);
+        let lent = match &inbound.end {
+            _ if !into.is_empty() => Poll::Ready(Ok(())),
+            Some(end) => Poll::Ready(end.clone()),
             None => {
-                stream.inbound.reader = Some(context.waker().clone());
+                inbound.reader = Some(context.waker().clone());
                 Poll::Pending
             }
+        };
+        if freed > 0 {
+            self.free_stream(id, freed);
+            self.free_connection(freed);
         }
+        lent
     }
 
     fn free_stream(&mut self, id: u32, cost: u32) {
@@ -157,59 +216,90 @@ impl State {
         Ok(())
     }
 
-    fn send_fragment(
+    /// Sends a message that is one fragment, copied. It is then whole.
+    fn poll_copy(
+        &mut self,
+        id: u32,
+        message: &[u8],
+        context: &mut Context<'_>,
+    ) -> Poll<Result<bool>> {
+        ready!(self.poll_spend(id, message.len(), context))?;
+        let header = header(DATA, FLAG_MESSAGE, id);
+        self.outbox
+            .push(header, |payload| payload.extend_from_slice(message));
+        self.wake_driver();
+        Poll::Ready(Ok(true))
+    }
+
+    /// Sends as much of a message as there is credit for; whether that is all of it. With
+    /// `is_end`, nothing follows it on this stream.
+    fn poll_fragment(
         &mut self,
         id: u32,
         message: &mut Bytes,
         is_end: bool,
         context: &mut Context<'_>,
-    ) -> Result<Sent> {
-        if let Some(error) = &self.closed {
-            return Err(error.clone());
-        }
-        let is_calling = self.streams.side() == Side::Calling;
-        let connection_room = self.credit.saturating_sub(DATA_COST) as usize;
-        let must_wait = self.credit < DATA_COST || self.outbox.len() > HIGH_WATER;
-        let limit = self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize;
-        let stream = self.stream(id).ok_or_else(call_is_over)?;
-        if is_calling && stream.inbound.end.is_some() {
-            // The answer is whole, or there is none: no credit will come for a body any more.
-            return Err(call_is_over());
-        }
-        if message.len() > limit {
-            return Err(Error::resource_exhausted(format!(
-                "a message of {} bytes: the other side takes at most {limit}",
-                message.len()
-            )));
-        }
-        let wanted = message.len().min(FRAME_BYTES_MAX);
-        let least = wanted.min(FRAGMENT_BYTES_MIN);
-        let outbound = &mut stream.outbound;
-        let stream_room = outbound.credit.saturating_sub(DATA_COST) as usize;
-        if stream_room < least || outbound.credit < DATA_COST {
-            outbound.writer = Some(context.waker().clone());
-            return Ok(Sent::Nothing);
-        }
-        if connection_room < least || must_wait {
-            self.wait(context.waker());
-            return Ok(Sent::Nothing);
-        }
-        let length = wanted.min(stream_room).min(connection_room);
-        let spent = cost(length);
-        outbound.credit -= spent;
-        self.credit -= spent;
+    ) -> Poll<Result<bool>> {
+        let length = ready!(self.poll_spend(id, message.len(), context))?;
         let is_whole = length == message.len();
         let flags = match (is_whole, is_end) {
             (false, _) => 0,
             (true, false) => FLAG_MESSAGE,
             (true, true) => FLAG_MESSAGE | FLAG_END,
         };
-        let fragment = match is_whole {
-            true => std::mem::take(message),
-            false => message.split_to(length),
-        };
+        let fragment = message.split_to(length);
         self.outbox.push_bytes(header(DATA, flags, id), fragment);
         self.wake_driver();
-        Ok(if is_whole { Sent::Whole } else { Sent::Part })
+        Poll::Ready(Ok(is_whole))
     }
+
+    /// Spends the credit for a fragment; answers how much of the message it may hold, which is
+    /// all of it where it is short.
+    fn poll_spend(
+        &mut self,
+        id: u32,
+        message: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<usize>> {
+        if let Some(error) = &self.closed {
+            return Poll::Ready(Err(error.clone()));
+        }
+        let is_calling = self.streams.side() == Side::Calling;
+        let connection_room = self.credit.saturating_sub(DATA_COST) as usize;
+        let must_wait = self.credit < DATA_COST || self.outbox.len() > HIGH_WATER;
+        let limit = self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize;
+        let Some(stream) = self.stream(id) else {
+            return Poll::Ready(Err(call_is_over()));
+        };
+        if is_calling && stream.inbound.end.is_some() {
+            // The answer is whole, or there is none: no credit will come for a body any more.
+            return Poll::Ready(Err(call_is_over()));
+        }
+        if message > limit {
+            return Poll::Ready(Err(too_long(message, limit)));
+        }
+        let wanted = message.min(FRAME_BYTES_MAX);
+        let least = wanted.min(FRAGMENT_BYTES_MIN);
+        let outbound = &mut stream.outbound;
+        let stream_room = outbound.credit.saturating_sub(DATA_COST) as usize;
+        if stream_room < least || outbound.credit < DATA_COST {
+            outbound.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if connection_room < least || must_wait {
+            self.wait(context.waker());
+            return Poll::Pending;
+        }
+        let length = wanted.min(stream_room).min(connection_room);
+        let spent = cost(length);
+        outbound.credit -= spent;
+        self.credit -= spent;
+        Poll::Ready(Ok(length))
+    }
+}
+
+fn too_long(bytes: usize, limit: usize) -> Error {
+    Error::resource_exhausted(format!(
+        "a message of {bytes} bytes: the other side takes at most {limit}"
+    ))
 }

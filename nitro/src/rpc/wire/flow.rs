@@ -8,6 +8,7 @@ use ::bytes::{Bytes, BytesMut};
 use super::message::malformed;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
+use crate::rpc::body::{Run, SHORT_BYTES_MAX};
 use crate::transport::Payload;
 
 /// What a DATA frame costs beyond its payload.
@@ -15,10 +16,9 @@ pub(super) const DATA_COST: u32 = 32;
 /// The smallest window a side may announce, so that a fragment worth sending fits.
 pub(super) const WINDOW_MIN: u32 = 16 * 1024;
 
-/// The longest message that may share an allocation with others.
-const SHORT_BYTES_MAX: usize = 1024;
-/// What messages share.
-const CHUNK_BYTES: usize = 4 * 1024;
+/// What the messages of a run may have cost before another is begun. It is taken whole, and its
+/// credit given back when the last of it has been looked at.
+const RUN_COST_MAX: u32 = WINDOW_MIN;
 
 /// What a DATA frame of so many bytes costs.
 pub(super) fn cost(bytes: usize) -> u32 {
@@ -73,14 +73,19 @@ pub(super) struct Inbound {
     pub(super) is_ended_by_peer: bool,
     pub(super) reader: Option<Waker>,
     pub(super) window: Window,
-    messages: VecDeque<(Bytes, u32)>,
-    /// Room for short messages that come while others wait.
-    chunk: BytesMut,
+    /// The message that came with the head, which costs nothing.
+    inline: Option<Bytes>,
+    /// Whole messages, with what each run of them has cost.
+    runs: VecDeque<(Run, u32)>,
+    /// Room for another run.
+    spare: Run,
+    /// What has been lent and is not yet known to have been looked at has cost.
+    lent: u32,
     partial: BytesMut,
     partial_cost: u32,
     /// Whether the last fragment that came was not the last of its message.
     is_unfinished: bool,
-    /// What the messages and the fragments that wait here have cost.
+    /// What the messages and the fragments that wait here, or are lent, have cost.
     held: u32,
 }
 
@@ -93,8 +98,10 @@ impl Inbound {
             is_ended_by_peer: false,
             reader: None,
             window: Window::new(window),
-            messages: VecDeque::new(),
-            chunk: BytesMut::new(),
+            inline: None,
+            runs: VecDeque::new(),
+            spare: Run::default(),
+            lent: 0,
             partial: BytesMut::new(),
             partial_cost: 0,
             is_unfinished: false,
@@ -110,8 +117,9 @@ impl Inbound {
         self.is_ended_by_peer = false;
         self.reader = None;
         self.window = Window::new(self.window.size);
-        self.messages.clear();
-        self.chunk = BytesMut::new();
+        self.inline = None;
+        self.runs.clear();
+        self.lent = 0;
         self.partial = BytesMut::new();
         self.partial_cost = 0;
         self.is_unfinished = false;
@@ -151,7 +159,7 @@ impl Inbound {
 
     /// Adds a message that came in a head, and so cost nothing.
     pub(super) fn push_inline(&mut self, message: Bytes) {
-        self.messages.push_back((message, 0));
+        self.inline = Some(message);
     }
 
     /// Adds a fragment; answers how much of its cost may be given back at once.
@@ -170,19 +178,23 @@ impl Inbound {
         }
         self.is_unfinished = !is_last;
         if is_last {
-            let message = if self.partial.is_empty() {
-                self.keep(payload)
-            } else {
-                self.partial.extend_from_slice(bytes);
-                std::mem::take(&mut self.partial).freeze()
-            };
             let whole = std::mem::take(&mut self.partial_cost) + cost;
-            self.messages.push_back((message, whole));
             self.held += cost;
+            let partial = std::mem::take(&mut self.partial);
+            let run = self.open_run(whole);
+            if !partial.is_empty() {
+                let mut message = partial;
+                message.extend_from_slice(bytes);
+                run.push(message.freeze());
+            } else if bytes.len() <= SHORT_BYTES_MAX {
+                run.push_short(bytes);
+            } else {
+                run.push_long(payload.keep_from(0));
+            }
             return Ok(0);
         }
         self.partial.extend_from_slice(bytes);
-        if self.messages.is_empty() {
+        if self.runs.is_empty() && self.lent == 0 {
             return Ok(cost);
         }
         self.partial_cost += cost;
@@ -190,38 +202,50 @@ impl Inbound {
         Ok(0)
     }
 
-    /// A message that came whole, kept. Where many wait, short ones share an allocation: each
-    /// keeps it from being freed, which is why it is not larger.
-    fn keep(&mut self, payload: &Payload<'_>) -> Bytes {
-        let bytes = match payload {
-            Payload::Borrowed(bytes) if bytes.len() <= SHORT_BYTES_MAX => *bytes,
-            _ => return payload.keep_from(0),
-        };
-        if self.messages.len() < 2 {
-            return Bytes::copy_from_slice(bytes);
+    /// The run that a message of this cost goes to.
+    fn open_run(&mut self, cost: u32) -> &mut Run {
+        let is_full = |(_, cost): &(Run, u32)| *cost >= RUN_COST_MAX;
+        if self.runs.back().is_none_or(is_full) {
+            self.runs.push_back((std::mem::take(&mut self.spare), 0));
         }
-        if self.chunk.capacity() < bytes.len() {
-            self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
-        }
-        self.chunk.extend_from_slice(bytes);
-        self.chunk.split().freeze()
+        let (run, whole) = self.runs.back_mut().expect("there is one now");
+        *whole += cost;
+        run
     }
 
-    /// The next whole message, with what it cost.
-    pub(super) fn take(&mut self) -> Option<(Bytes, u32)> {
-        let (message, mut cost) = self.messages.pop_front()?;
-        if self.messages.is_empty() {
-            self.chunk = BytesMut::new();
+    /// Takes note that what was lent has been looked at; answers what it had cost.
+    pub(super) fn settle(&mut self) -> u32 {
+        let mut cost = std::mem::take(&mut self.lent);
+        if self.runs.is_empty() {
             // What waits now is an unfinished message alone, which must not run out of window.
             cost += std::mem::take(&mut self.partial_cost);
         }
         self.held -= cost;
-        Some((message, cost))
+        cost
     }
 
-    /// The only message there is; `None` when there are more.
+    /// Lends the next run, for one that is empty.
+    pub(super) fn lend(&mut self, into: &mut Run) {
+        if let Some(message) = self.inline.take() {
+            into.push_long(message);
+        } else if let Some((run, cost)) = self.runs.pop_front() {
+            self.spare = std::mem::replace(into, run);
+            self.lent = cost;
+        }
+    }
+
+    /// The only message there is, with what it cost; `None` when there are more.
     pub(super) fn take_only(&mut self) -> Option<Option<(Bytes, u32)>> {
-        (self.messages.len() <= 1).then(|| self.take())
+        if self.runs.is_empty() {
+            return Some(self.inline.take().map(|message| (message, 0)));
+        }
+        let is_only = self.inline.is_none() && self.runs.len() == 1 && self.runs[0].0.len() == 1;
+        if !is_only {
+            return None;
+        }
+        let (mut run, cost) = self.runs.pop_front()?;
+        self.held -= cost;
+        Some(run.pop_bytes().map(|message| (message, cost)))
     }
 
     /// What all that waits here has cost.
@@ -280,11 +304,17 @@ mod tests {
             "a whole message waits"
         );
         assert_eq!(inbound.held(), 132 + 82);
-        let (message, freed) = inbound.take().unwrap();
-        assert_eq!((message.len(), freed), (200, 132 + 82));
+        let mut run = Run::default();
+        inbound.lend(&mut run);
+        assert_eq!(push(&mut inbound, &[2; 50], false), 0, "it is lent");
+        assert_eq!(run.pop_bytes().unwrap().len(), 200);
+        assert_eq!(inbound.settle(), 132 + 82 + 82);
         assert_eq!(inbound.held(), 0);
+        assert_eq!(push(&mut inbound, &[2; 50], false), 82);
         assert_eq!(push(&mut inbound, &[2; 50], true), 0);
-        assert_eq!(inbound.take().unwrap().0.len(), 100);
+        inbound.lend(&mut run);
+        assert_eq!(run.pop_bytes().unwrap().len(), 200);
+        assert_eq!(inbound.settle(), 82);
         assert_eq!(inbound.held(), 0);
     }
 

@@ -1,15 +1,14 @@
 //! The answering side of a connection.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::bytes::Bytes;
-use futures_util::Stream;
 
 use super::Limits;
+use super::data::{Arriving, send_runs};
 use super::driver::{Driver, Role};
 use super::message::{
     self, CALL, CANCEL, CallHead, FLAG_END, FLAG_MESSAGE, INLINE_BYTES_MAX, METHOD_UNNUMBERED,
@@ -21,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::metadata::Metadata;
 use crate::name::Name;
+use crate::rpc::body::{Message, Run};
 use crate::rpc::{Body, Request, Response, Rpc};
 use crate::service::Calling;
 use crate::time::Instant;
@@ -146,8 +146,7 @@ impl Answering {
             message
                 .into_iter()
                 .for_each(|message| inbound.push_inline(message));
-            let shared = Arc::clone(shared);
-            Body::stream(Arriving { shared, id })
+            Body::made_by(Arriving::new(shared, id), false)
         };
         if flags & FLAG_END != 0 {
             let inbound = &mut state.stream(id).expect("just accepted").inbound;
@@ -287,37 +286,17 @@ async fn answer(
 
 async fn send_body(shared: &Shared, id: u32, response: Response) -> Result<()> {
     let Response { metadata, mut body } = response;
+    let mut run = Run::default();
+    poll_fn(|context| body.poll_run(&mut run, context)).await?;
     // The head goes with the first message, so that a failure before it is a plain error.
-    let first = body.next().await.transpose()?;
-    let inline = first
-        .as_ref()
-        .filter(|message| message.len() <= INLINE_BYTES_MAX);
-    shared
-        .lock()
-        .reply(id, &metadata, inline.map(|message| &message[..]), false);
-    if let Some(message) = first.filter(|message| message.len() > INLINE_BYTES_MAX) {
-        send(shared, id, message).await?;
+    let first = match run.front() {
+        Some(Message::Short(bytes)) => Some(bytes),
+        Some(Message::Long(bytes)) if bytes.len() <= INLINE_BYTES_MAX => Some(&bytes[..]),
+        _ => None,
+    };
+    shared.lock().reply(id, &metadata, first, false);
+    if first.is_some() {
+        run.pop();
     }
-    while let Some(message) = body.next().await.transpose()? {
-        send(shared, id, message).await?;
-    }
-    Ok(())
-}
-
-async fn send(shared: &Shared, id: u32, mut message: Bytes) -> Result<()> {
-    poll_fn(|context| shared.poll_send(id, &mut message, false, context)).await
-}
-
-/// The messages of a call, as they come.
-struct Arriving {
-    shared: Arc<Shared>,
-    id: u32,
-}
-
-impl Stream for Arriving {
-    type Item = Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        self.shared.lock().poll_take(self.id, context)
-    }
+    send_runs(shared, id, body, run).await
 }

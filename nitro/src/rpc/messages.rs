@@ -1,0 +1,153 @@
+//! Typed streams: messages that come in, decoded, and messages that go out, encoded.
+
+use std::borrow::Borrow;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, ready};
+
+use ::bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+
+use super::body::{Body, Message, Run, SHORT_BYTES_MAX, Sender};
+use crate::codec::{self, Codec};
+use crate::error::Result;
+
+/// Room for an encoded message that is kept for the next one; more is given back.
+const SCRATCH_BYTES_KEPT: usize = 4 * 1024;
+
+type Decode<T> = dyn Fn(Message<'_>) -> Result<T> + Send + Sync;
+/// Appends a message to the room that is given, or answers its bytes where it is bytes already.
+type Encode<T> = dyn Fn(&T, &mut BytesMut) -> Result<Option<Bytes>> + Send + Sync;
+
+/// The messages that come in, decoded as they are asked for.
+pub struct Incoming<T> {
+    body: Body,
+    /// Messages that have come and were not yet asked for.
+    run: Run,
+    decode: Box<Decode<T>>,
+}
+
+impl<T> Incoming<T> {
+    /// The messages of a body.
+    pub fn new<C: Codec<T>>(body: Body, codec: C, content_type: &'static str) -> Self {
+        let decode = Box::new(move |message: Message<'_>| match message {
+            Message::Short(bytes) => codec.decode_slice(content_type, bytes),
+            Message::Long(bytes) => codec.decode(content_type, bytes),
+        });
+        let run = Run::default();
+        Self { body, run, decode }
+    }
+
+    /// The next message, or `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// What broke the stream off, or that a message does not decode; nothing comes after it.
+    pub async fn next(&mut self) -> Option<Result<T>> {
+        poll_fn(|context| self.poll_message(context)).await
+    }
+
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        if self.run.is_empty() {
+            ready!(self.body.poll_run(&mut self.run, context))?;
+        }
+        let Some(message) = self.run.front() else {
+            return Poll::Ready(None);
+        };
+        let decoded = (self.decode)(message);
+        match &decoded {
+            Ok(_) => self.run.pop(),
+            Err(_) => {
+                self.run.clear();
+                self.body = Body::empty();
+            }
+        }
+        Poll::Ready(Some(decoded))
+    }
+}
+
+impl<T> Stream for Incoming<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        self.get_mut().poll_message(context)
+    }
+}
+
+impl<T> std::fmt::Debug for Incoming<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Incoming").field(&self.body).finish()
+    }
+}
+
+/// Sends the messages that go out.
+pub struct Outgoing<T> {
+    sender: Sender,
+    encode: Box<Encode<T>>,
+    scratch: Mutex<BytesMut>,
+}
+
+impl<T> Outgoing<T> {
+    /// Encodes what is sent into a body's sender.
+    pub fn new<C: Codec<T>>(sender: Sender, codec: C, content_type: &'static str) -> Self {
+        let encode = Box::new(move |value: &T, scratch: &mut BytesMut| {
+            let shared = codec.as_bytes(content_type, value).cloned();
+            if shared.is_none() {
+                codec.encode(content_type, value, scratch)?;
+            }
+            let length = shared.as_ref().map_or(scratch.len(), Bytes::len);
+            codec::check_size(length, codec::MESSAGE_BYTES_MAX)?;
+            Ok(shared)
+        });
+        Self {
+            sender,
+            encode,
+            scratch: Mutex::default(),
+        }
+    }
+
+    /// Sends a message, waiting while the other side does not keep up.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`](crate::error::Kind::Cancelled) when the call is over; what the codec says.
+    pub async fn send(&self, message: impl Borrow<T>) -> Result<()> {
+        match self.try_send(message.borrow())? {
+            Some(unsent) => self.sender.send(unsent).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a message that is short and need not wait; answers any other one, encoded.
+    fn try_send(&self, message: &T) -> Result<Option<Bytes>> {
+        let mut fresh = BytesMut::new();
+        // Never waited for: whoever sends from two tasks at once, or whose type panicked while it
+        // was encoded, has fresh room each time.
+        let mut kept = self.scratch.try_lock();
+        let scratch = kept.as_deref_mut().unwrap_or(&mut fresh);
+        scratch.clear();
+        if let Some(shared) = (self.encode)(message, scratch)? {
+            return Ok(Some(shared));
+        }
+        if scratch.len() > SHORT_BYTES_MAX || !self.sender.try_send_copy(scratch) {
+            return Ok(Some(std::mem::take(scratch).freeze()));
+        }
+        if scratch.capacity() > SCRATCH_BYTES_KEPT {
+            *scratch = BytesMut::new();
+        }
+        Ok(None)
+    }
+
+    /// Ends the stream well. A client must: dropping it instead cancels the call. For a handler
+    /// the stream ends with its return.
+    pub async fn finish(self) {
+        self.sender.finish();
+    }
+}
+
+impl<T> std::fmt::Debug for Outgoing<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing").finish_non_exhaustive()
+    }
+}
