@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::host::tasks::TaskGuard;
 use crate::metadata::Metadata;
 use crate::rpc::body::{Run, Source};
-use crate::rpc::handler::encode;
+use crate::rpc::messages::Scratch;
 use crate::rpc::method::{Bidirectional, ClientStreaming, Method, ServerStreaming, Unary};
 use crate::rpc::{Body, Incoming, Outgoing, Reply, Request, Response, Rpc};
 use crate::selector::hash_key;
@@ -56,6 +56,7 @@ pub struct Client<C> {
     timeout: Option<Duration>,
     metadata: Metadata,
     key: Option<u64>,
+    scratch: Scratch,
 }
 
 impl<C> Client<C> {
@@ -68,6 +69,7 @@ impl<C> Client<C> {
             timeout: None,
             metadata: Metadata::new(),
             key: None,
+            scratch: Scratch::default(),
         }
     }
 
@@ -80,6 +82,7 @@ impl<C> Client<C> {
             timeout: self.timeout,
             metadata: self.metadata,
             key: self.key,
+            scratch: self.scratch,
         }
     }
 
@@ -152,7 +155,9 @@ impl<C> Client<C> {
         C: Codec<In> + Codec<Out>,
     {
         let content_type = self.codec.preferred();
-        let message = encode(&self.codec, content_type, input.borrow())?;
+        let message = self
+            .scratch
+            .encode(&self.codec, content_type, input.borrow())?;
         let request = self.request(method, content_type, Body::once(message));
         self.one_reply(self.rpc.call(request), content_type).await
     }
@@ -189,7 +194,9 @@ impl<C> Client<C> {
         C: Codec<In> + Codec<Out>,
     {
         let content_type = self.codec.preferred();
-        let message = encode(&self.codec, content_type, input.borrow())?;
+        let message = self
+            .scratch
+            .encode(&self.codec, content_type, input.borrow())?;
         let request = self.request(method, content_type, Body::once(message));
         let response = self.rpc.call(request).await?;
         Ok(Incoming::new(

@@ -1,10 +1,10 @@
 //! Any tower service behind one pointer: what handles and stacks pass around.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -19,7 +19,8 @@ pub type Calling<R> = Pin<Box<dyn Future<Output = Result<R>> + Send>>;
 /// one allocation a call.
 ///
 /// It is always ready; the service within is made ready as part of each call, so that a layer
-/// which holds back (a concurrency limit, say) holds back that call and no other.
+/// which holds back (a concurrency limit, say) holds back that call and no other. A call begins
+/// when it is made, if the service within is ready, and when it is first polled otherwise.
 pub struct AnyService<Q, R>(Arc<dyn Dispatch<Q, R>>);
 
 impl<Q: Send + 'static, R: Send + 'static> AnyService<Q, R> {
@@ -50,34 +51,42 @@ trait Dispatch<Q, R>: Send + Sync {
 impl<Q, R, S> Dispatch<Q, R> for S
 where
     Q: Send + 'static,
+    R: Send + 'static,
     S: Service<Q, Response = R> + Clone + Send + Sync + 'static,
     S::Error: Into<Error>,
     S::Future: Send,
 {
     fn dispatch(&self, request: Q) -> Calling<R> {
-        Box::pin(Dispatched {
-            calling: Oneshot::new(self.clone(), request),
-        })
+        let mut service = self.clone();
+        // Nearly every service is always ready: then what is kept is its call and nothing else.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let calling = service.call(request);
+                Box::pin(Dispatched { calling })
+            }
+            Poll::Ready(Err(error)) => Box::pin(ready(Err(error.into()))),
+            Poll::Pending => {
+                let calling = Oneshot::new(service, request);
+                Box::pin(Dispatched { calling })
+            }
+        }
     }
 }
 
 pin_project! {
-    /// A call within its one allocation: an async block would hold the call twice.
-    struct Dispatched<S, Q>
-    where
-        S: Service<Q>,
-    {
+    /// A call within its one allocation: an async block would hold it twice.
+    struct Dispatched<F> {
         #[pin]
-        calling: Oneshot<S, Q>,
+        calling: F,
     }
 }
 
-impl<S, Q> Future for Dispatched<S, Q>
+impl<F, R, E> Future for Dispatched<F>
 where
-    S: Service<Q>,
-    S::Error: Into<Error>,
+    F: Future<Output = Result<R, E>>,
+    E: Into<Error>,
 {
-    type Output = Result<S::Response>;
+    type Output = Result<R>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::bytes::{BufMut, Bytes, BytesMut};
+use ::bytes::{Bytes, BytesMut};
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -51,6 +51,18 @@ pub struct Header {
     pub flags: u8,
     /// The stream it belongs to; 0 for the connection itself.
     pub stream: u32,
+}
+
+impl Header {
+    /// As it goes on a byte stream, ahead of a payload of this length.
+    fn encode(self, payload_bytes: usize) -> [u8; HEADER_BYTES] {
+        let mut head = [0; HEADER_BYTES];
+        head[..4].copy_from_slice(&payload_length(payload_bytes).to_be_bytes());
+        head[4..8].copy_from_slice(&self.stream.to_be_bytes());
+        head[8] = self.kind;
+        head[9] = self.flags;
+        head
+    }
 }
 
 /// A frame that has arrived. It borrows the buffer it arrived in.
@@ -113,10 +125,7 @@ impl Outbox {
         match self {
             Outbox::Bytes(buffer) => {
                 let start = buffer.len();
-                buffer.put_u32(0);
-                buffer.put_u32(header.stream);
-                buffer.put_u8(header.kind);
-                buffer.put_u8(header.flags);
+                buffer.extend_from_slice(&header.encode(0));
                 write(buffer);
                 let length = payload_length(buffer.len() - start - HEADER_BYTES);
                 buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -131,6 +140,20 @@ impl Outbox {
         }
     }
 
+    /// Adds a frame whose payload is copied.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Outbox::push`].
+    pub fn push_slice(&mut self, header: Header, payload: &[u8]) {
+        let Outbox::Bytes(buffer) = self else {
+            return self.push_bytes(header, Bytes::copy_from_slice(payload));
+        };
+        buffer.reserve(HEADER_BYTES + payload.len());
+        buffer.extend_from_slice(&header.encode(payload.len()));
+        buffer.extend_from_slice(payload);
+    }
+
     /// Adds a frame whose payload is there already: copied, or handed over.
     ///
     /// # Panics
@@ -138,7 +161,7 @@ impl Outbox {
     /// As for [`Outbox::push`].
     pub fn push_bytes(&mut self, header: Header, payload: Bytes) {
         match self {
-            Outbox::Bytes(_) => self.push(header, |buffer| buffer.extend_from_slice(&payload)),
+            Outbox::Bytes(_) => self.push_slice(header, &payload),
             Outbox::Frames { queue, bytes } => {
                 payload_length(payload.len());
                 *bytes += HEADER_BYTES + payload.len();
@@ -163,6 +186,15 @@ impl Outbox {
                 queue.clear();
                 *bytes = 0;
             }
+        }
+    }
+
+    /// Gives back its room, if there are no frames.
+    pub fn rest(&mut self) {
+        if let Outbox::Bytes(buffer) = self
+            && buffer.is_empty()
+        {
+            *buffer = BytesMut::new();
         }
     }
 
@@ -272,6 +304,13 @@ impl Link {
         match &mut self.0 {
             Ends::Bytes(end) => end.next_frame(),
             Ends::Memory(end) => Ok(end.next_frame()),
+        }
+    }
+
+    /// Gives back the room that it needed while more was going on.
+    pub fn rest(&mut self) {
+        if let Ends::Bytes(end) = &mut self.0 {
+            end.rest();
         }
     }
 

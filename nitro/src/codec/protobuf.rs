@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Protobuf;
 
+/// The room that most messages fit; a longer one tells how much it needs.
+const ROOM_BYTES_FIRST: usize = 256;
+
 /// The longest message whose fields of type [`Bytes`] are copied out of it.
 const COPIED_BYTES_MAX: usize = 1024;
 
@@ -37,14 +40,25 @@ impl ContentTypes for Protobuf {
 impl<T: Message + Default> Codec<T> for Protobuf {
     fn encode(&self, _content_type: &'static str, value: &T, into: &mut BytesMut) -> Result<()> {
         let before = into.len();
-        // Into room of the right size: to ask before each byte whether there is more costs twice
-        // as much.
-        into.resize(before + value.encoded_len(), 0);
-        value.encode(&mut &mut into[before..]).map_err(|error| {
-            into.truncate(before);
-            let message = format!("protobuf: cannot write {}: {error}", type_name::<T>());
-            Error::internal(message).with_source(error)
-        })
+        // Into room that is there: to ask for more before each byte would cost twice as much.
+        let mut room = ROOM_BYTES_FIRST;
+        loop {
+            into.resize(before + room, 0);
+            let mut free = &mut into[before..];
+            match value.encode(&mut free) {
+                Ok(()) => {
+                    let unused = free.len();
+                    into.truncate(before + room - unused);
+                    return Ok(());
+                }
+                Err(error) if error.required_capacity() > room => room = error.required_capacity(),
+                Err(error) => {
+                    into.truncate(before);
+                    let message = format!("protobuf: cannot write {}: {error}", type_name::<T>());
+                    return Err(Error::internal(message).with_source(error));
+                }
+            }
+        }
     }
 
     fn to_bytes(&self, _content_type: &'static str, value: &T) -> Result<Bytes> {

@@ -53,11 +53,14 @@ where
 
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
-        let (inner, panicked) = match caught(|| self.inner.call(operation)) {
-            Ok(inner) => (Some(inner), None),
-            Err(error) => (None, Some(error)),
-        };
-        CatchPanicFuture { inner, panicked }
+        // In and out by reference: what is handed through a catch by value is moved five times.
+        let (mut operation, mut inner) = (Some(operation), None);
+        let caught =
+            caught(|| inner = operation.take().map(|operation| self.inner.call(operation)));
+        CatchPanicFuture {
+            inner,
+            panicked: caught.err(),
+        }
     }
 }
 

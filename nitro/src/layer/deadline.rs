@@ -68,10 +68,12 @@ where
         let limit = started + self.layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
         let name = KeptName::new(operation.name());
-        let inner = (deadline > started).then(|| {
+        let inner = if deadline > started {
             operation.set_deadline(deadline);
-            self.inner.call(operation)
-        });
+            Some(self.inner.call(operation))
+        } else {
+            None
+        };
         DeadlineFuture {
             inner,
             timer: None,

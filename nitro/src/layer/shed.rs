@@ -77,8 +77,13 @@ where
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         let admitted = self.layer.admit();
+        let inner = if admitted.is_some() {
+            Some(self.inner.call(operation))
+        } else {
+            None
+        };
         ShedFuture {
-            inner: admitted.is_some().then(|| self.inner.call(operation)),
+            inner,
             admitted,
             in_flight_max: self.layer.in_flight_max,
         }

@@ -24,7 +24,9 @@ pub const TARGET: &str = "nitro::call";
 
 /// Makes a [`Trace`] around a service.
 #[derive(Clone)]
-pub struct TraceLayer {
+pub struct TraceLayer(Arc<Shared>);
+
+struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     side: Side,
@@ -39,22 +41,20 @@ enum Side {
 impl TraceLayer {
     /// Spans of `kind = client`: calls that go out.
     pub fn client(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let side = Side::Client;
-        Self {
-            clock,
-            entropy,
-            side,
-        }
+        Self::new(clock, entropy, Side::Client)
     }
 
     /// Spans of `kind = server`: calls that come in.
     pub fn server(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        let side = Side::Server;
-        Self {
+        Self::new(clock, entropy, Side::Server)
+    }
+
+    fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, side: Side) -> Self {
+        Self(Arc::new(Shared {
             clock,
             entropy,
             side,
-        }
+        }))
     }
 
     /// The context of a call's own span: part of the trace found in the metadata, or of a new
@@ -66,12 +66,12 @@ impl TraceLayer {
         let own = match parent {
             Some(parent) => {
                 span.record("parent_id", tracing::field::display(parent.span_hex()));
-                parent.child(&*self.entropy)
+                parent.child(&*self.0.entropy)
             }
             None => {
                 // State that belongs to no valid trace is not passed on.
                 metadata.remove("tracestate");
-                TraceContext::generate(&*self.entropy)
+                TraceContext::generate(&*self.0.entropy)
             }
         };
         span.record("trace_id", tracing::field::display(own.trace_hex()));
@@ -131,7 +131,7 @@ where
             target: "nitro::call",
             "call",
             name = operation.name(),
-            kind = match self.layer.side {
+            kind = match self.layer.0.side {
                 Side::Client => "client",
                 Side::Server => "server",
             },
@@ -150,8 +150,8 @@ where
         }
         self.layer.enter(operation.metadata_mut(), &span);
         let running = Running {
-            started: self.layer.clock.now(),
-            clock: Arc::clone(&self.layer.clock),
+            started: self.layer.0.clock.now(),
+            clock: Arc::clone(&self.layer.0.clock),
             span,
         };
         let inner = {

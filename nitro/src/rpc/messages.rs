@@ -10,6 +10,7 @@ use ::bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
 use super::body::{Body, Message, Run, SHORT_BYTES_MAX, Sender};
+use super::handler::encode;
 use crate::codec::{self, Codec};
 use crate::error::Result;
 
@@ -19,6 +20,43 @@ const SCRATCH_BYTES_KEPT: usize = 4 * 1024;
 type Decode<T> = dyn Fn(Message<'_>) -> Result<T> + Send + Sync;
 /// Appends a message to the room that is given, or answers its bytes where it is bytes already.
 type Encode<T> = dyn Fn(&T, &mut BytesMut) -> Result<Option<Bytes>> + Send + Sync;
+
+/// Room that messages are encoded in one after another, where each is gone before the next few.
+#[derive(Default)]
+pub(crate) struct Scratch(Mutex<BytesMut>);
+
+impl Clone for Scratch {
+    /// Room of its own: two that encode at once would be in each other's way.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Scratch {
+    /// Encodes a message; it keeps the room it stands in from being used again, so that a long
+    /// one is given it for good.
+    pub(crate) fn encode<T, C: Codec<T>>(
+        &self,
+        codec: &C,
+        content_type: &'static str,
+        value: &T,
+    ) -> Result<Bytes> {
+        let is_bytes = codec.as_bytes(content_type, value).is_some();
+        let Some(mut room) = self.0.try_lock().ok().filter(|_| !is_bytes) else {
+            return encode(codec, content_type, value);
+        };
+        if room.capacity() == 0 {
+            *room = BytesMut::with_capacity(SCRATCH_BYTES_KEPT);
+        }
+        room.clear();
+        codec.encode(content_type, value, &mut room)?;
+        codec::check_size(room.len(), codec::MESSAGE_BYTES_MAX)?;
+        if room.len() > SCRATCH_BYTES_KEPT / 4 {
+            return Ok(std::mem::take(&mut *room).freeze());
+        }
+        Ok(room.split().freeze())
+    }
+}
 
 /// The messages that come in, decoded as they are asked for.
 pub struct Incoming<T> {

@@ -46,10 +46,10 @@
 //!
 //! **Flow control.** A DATA frame costs its payload and 32 bytes more (its bookkeeping, so that
 //! empty messages are not free), of the stream's window and of the connection's. CALL and REPLY
-//! cost nothing but hold a message of at most [`INLINE_BYTES_MAX`]. The receiver gives credit
-//! back when a message is taken, once half a window has gathered; for fragments of an unfinished
-//! message, which could not otherwise outgrow the window, on arrival while no whole message
-//! waits. So a stream holds at most its window and one message, and a slow reader stops its own
+//! cost nothing but hold a message of at most [`INLINE_BYTES_MAX`]. Whole messages are lent to
+//! whoever takes them in runs of about 16 KiB; the receiver gives credit back when a run has been
+//! looked at, once half a window has gathered; for fragments of an unfinished message, which could
+//! not otherwise outgrow the window, on arrival while no whole message waits or is lent. So a stream holds at most its window and one message, and a slow reader stops its own
 //! stream only, up to as many slow streams as the connection's window holds.
 //!
 //! **Liveness.** A side that has heard nothing for two ticks (of 5 s) sends PING, and closes
@@ -66,6 +66,7 @@ mod data;
 mod driver;
 mod flow;
 mod message;
+mod methods;
 mod server;
 mod state;
 mod streams;

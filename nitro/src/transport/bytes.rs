@@ -12,7 +12,9 @@ use crate::host::Stream;
 
 /// The read buffer of a quiet connection.
 const READ_BYTES_MIN: usize = 4 * 1024;
-/// The read buffer of a busy one: a whole frame and the beginning of the next.
+/// The read buffer of a busy one, where frames are short: more would not stay in cache.
+const READ_BYTES_BUSY: usize = 64 * 1024;
+/// The read buffer where they are long: a whole frame and the beginning of the next.
 const READ_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// A write buffer that grew past this is given back once it is empty.
 const WRITE_BYTES_KEPT: usize = 256 * 1024;
@@ -25,6 +27,8 @@ pub(super) struct StreamEnd {
     reading: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read filled all the room there was.
+    is_behind: bool,
     preface_checked: bool,
 }
 
@@ -38,6 +42,7 @@ impl StreamEnd {
             reading: Vec::new(),
             start: 0,
             end: 0,
+            is_behind: false,
             preface_checked: false,
         }
     }
@@ -85,29 +90,40 @@ impl StreamEnd {
             return Poll::Ready(Ok(Filled::End));
         }
         self.end += count;
+        self.is_behind = self.end == self.reading.len();
         if !self.preface_checked {
             self.check_preface()?;
         }
         Poll::Ready(Ok(Filled::More))
     }
 
-    /// Moves what is unread to the front, and grows the buffer when it is full.
+    /// Moves what is unread to the front, where it takes up room; grows the buffer when what is
+    /// unread does not leave enough of it, or when more comes than it holds.
     fn make_room(&mut self) {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-        }
-        if self.end < self.reading.len() {
-            return;
-        }
-        if self.start > 0 {
+        let unread = self.end - self.start;
+        let length = self.reading.len();
+        if self.start > 0 && (unread < length / 4 || self.end == length) {
             self.reading.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+            (self.start, self.end) = (0, unread);
         }
-        let wanted = (self.reading.len() * 2).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-        if self.end == self.reading.len() || self.end > self.reading.len() / 2 {
-            self.reading.resize(wanted, 0);
+        let wanted = (length * 2).max(READ_BYTES_MIN);
+        if self.end > length / 2 || length == 0 {
+            self.reading
+                .resize(wanted.min(READ_BYTES_MAX).max(length), 0);
+        } else if std::mem::take(&mut self.is_behind) {
+            self.reading
+                .resize(wanted.min(READ_BYTES_BUSY).max(length), 0);
+        }
+    }
+
+    /// Gives back the room that was needed while more was going on.
+    pub(super) fn rest(&mut self) {
+        if self.start == self.end && self.reading.len() > READ_BYTES_MIN {
+            (self.start, self.end) = (0, 0);
+            self.reading = Vec::new();
+        }
+        if self.writing.is_empty() {
+            self.writing = BytesMut::new();
         }
     }
 

@@ -32,6 +32,14 @@ pub(crate) enum Message<'a> {
 }
 
 impl Run {
+    /// An empty one with room for so many bytes, the length of each message included.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            buffer: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
     /// How many messages there are.
     pub(crate) fn len(&self) -> usize {
         self.messages
@@ -135,7 +143,7 @@ mod tests {
         ) {
             let message = |number: usize, length: usize| Bytes::from(vec![number as u8; length]);
             let (mut run, mut expected) = (Run::default(), VecDeque::new());
-            let mut check = |run: &mut Run, expected: &mut VecDeque<Bytes>| {
+            let check = |run: &mut Run, expected: &mut VecDeque<Bytes>| {
                 let (shown, length) = (expected.front().cloned(), expected.len());
                 assert_eq!(run.len(), length);
                 match run.front() {

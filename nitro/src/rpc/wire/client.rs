@@ -13,9 +13,7 @@ use super::Limits;
 use super::data::{Arriving, send_runs};
 use super::driver::{Driver, Role};
 use super::flow::Inbound;
-use super::message::{
-    self, CallHead, FLAG_END, INLINE_BYTES_MAX, METHOD_UNNUMBERED, METHODS_MAX, MethodName, REPLY,
-};
+use super::message::{self, CallHead, FLAG_END, INLINE_BYTES_MAX, REPLY};
 use super::state::{HIGH_WATER, Shared, State, call_is_over};
 use super::streams::{Lookup, Side};
 use crate::error::{Error, Result};
@@ -293,24 +291,7 @@ fn is_inline(body: &Body) -> bool {
 }
 
 fn write_call(state: &mut State, request: &Request, remaining_us: Option<u64>, id: u32) {
-    let known = state.methods.len();
-    let names = (request.path.clone(), request.content_type.clone());
-    let method = match state.methods.get(&names) {
-        Some(number) => MethodName::Known(*number),
-        None => {
-            let number = u16::try_from(known)
-                .ok()
-                .filter(|number| *number < METHODS_MAX);
-            if let Some(number) = number {
-                state.methods.insert(names, number);
-            }
-            MethodName::New {
-                number: number.unwrap_or(METHOD_UNNUMBERED),
-                path: &request.path,
-                content_type: &request.content_type,
-            }
-        }
-    };
+    let method = state.methods.name(&request.path, &request.content_type);
     let metadata = request.metadata.as_block();
     let head = CallHead {
         method,

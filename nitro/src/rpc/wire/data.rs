@@ -29,12 +29,16 @@ impl Shared {
     ) -> Poll<Result<()>> {
         let mut state = self.lock();
         while let Some(message) = run.front() {
-            let is_whole = match message {
-                Message::Short(bytes) => ready!(state.poll_copy(id, bytes, context))?,
-                Message::Long(bytes) => ready!(state.poll_fragment(id, bytes, false, context))?,
-            };
-            if is_whole {
-                run.pop();
+            match message {
+                Message::Short(bytes) => {
+                    let credit = ready!(state.poll_credit(id, bytes.len(), context))?;
+                    state.send_short(id, run, credit);
+                }
+                Message::Long(bytes) => {
+                    if ready!(state.poll_fragment(id, bytes, false, context))? {
+                        run.pop();
+                    }
+                }
             }
         }
         Poll::Ready(Ok(()))
@@ -216,19 +220,21 @@ impl State {
         Ok(())
     }
 
-    /// Sends a message that is one fragment, copied. It is then whole.
-    fn poll_copy(
-        &mut self,
-        id: u32,
-        message: &[u8],
-        context: &mut Context<'_>,
-    ) -> Poll<Result<bool>> {
-        ready!(self.poll_spend(id, message.len(), context))?;
+    /// Sends the short messages that a run begins with, as many as the credit is for.
+    fn send_short(&mut self, id: u32, run: &mut Run, credit: u32) {
+        let limit = self.message_limit();
         let header = header(DATA, FLAG_MESSAGE, id);
-        self.outbox
-            .push(header, |payload| payload.extend_from_slice(message));
-        self.wake_driver();
-        Poll::Ready(Ok(true))
+        let mut left = credit;
+        while let Some(Message::Short(bytes)) = run.front() {
+            let cost = cost(bytes.len());
+            if cost > left || bytes.len() > limit || self.outbox.len() > HIGH_WATER {
+                break;
+            }
+            left -= cost;
+            self.outbox.push_slice(header, bytes);
+            run.pop();
+        }
+        self.spend(id, credit - left);
     }
 
     /// Sends as much of a message as there is credit for; whether that is all of it. With
@@ -240,7 +246,9 @@ impl State {
         is_end: bool,
         context: &mut Context<'_>,
     ) -> Poll<Result<bool>> {
-        let length = ready!(self.poll_spend(id, message.len(), context))?;
+        let credit = ready!(self.poll_credit(id, message.len(), context))?;
+        let room = (credit - DATA_COST) as usize;
+        let length = message.len().min(FRAME_BYTES_MAX).min(room);
         let is_whole = length == message.len();
         let flags = match (is_whole, is_end) {
             (false, _) => 0,
@@ -249,25 +257,24 @@ impl State {
         };
         let fragment = message.split_to(length);
         self.outbox.push_bytes(header(DATA, flags, id), fragment);
-        self.wake_driver();
+        self.spend(id, cost(length));
         Poll::Ready(Ok(is_whole))
     }
 
-    /// Spends the credit for a fragment; answers how much of the message it may hold, which is
-    /// all of it where it is short.
-    fn poll_spend(
+    /// The credit there is for a message: enough for all of it where it is short, and for a
+    /// fragment worth sending where it is long.
+    fn poll_credit(
         &mut self,
         id: u32,
         message: usize,
         context: &mut Context<'_>,
-    ) -> Poll<Result<usize>> {
+    ) -> Poll<Result<u32>> {
         if let Some(error) = &self.closed {
             return Poll::Ready(Err(error.clone()));
         }
         let is_calling = self.streams.side() == Side::Calling;
-        let connection_room = self.credit.saturating_sub(DATA_COST) as usize;
-        let must_wait = self.credit < DATA_COST || self.outbox.len() > HIGH_WATER;
-        let limit = self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize;
+        let is_full = self.outbox.len() > HIGH_WATER;
+        let (connection, limit) = (self.credit, self.message_limit());
         let Some(stream) = self.stream(id) else {
             return Poll::Ready(Err(call_is_over()));
         };
@@ -276,30 +283,35 @@ impl State {
             return Poll::Ready(Err(call_is_over()));
         }
         if message > limit {
-            return Poll::Ready(Err(too_long(message, limit)));
+            return Poll::Ready(Err(Error::resource_exhausted(format!(
+                "a message of {message} bytes: the other side takes at most {limit}"
+            ))));
         }
-        let wanted = message.min(FRAME_BYTES_MAX);
-        let least = wanted.min(FRAGMENT_BYTES_MIN);
+        let least = cost(message.min(FRAGMENT_BYTES_MIN));
         let outbound = &mut stream.outbound;
-        let stream_room = outbound.credit.saturating_sub(DATA_COST) as usize;
-        if stream_room < least || outbound.credit < DATA_COST {
+        if outbound.credit < least {
             outbound.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        if connection_room < least || must_wait {
+        let credit = outbound.credit.min(connection);
+        if connection < least || is_full {
             self.wait(context.waker());
             return Poll::Pending;
         }
-        let length = wanted.min(stream_room).min(connection_room);
-        let spent = cost(length);
-        outbound.credit -= spent;
-        self.credit -= spent;
-        Poll::Ready(Ok(length))
+        Poll::Ready(Ok(credit))
     }
-}
 
-fn too_long(bytes: usize, limit: usize) -> Error {
-    Error::resource_exhausted(format!(
-        "a message of {bytes} bytes: the other side takes at most {limit}"
-    ))
+    /// The longest message that the other side takes.
+    fn message_limit(&self) -> usize {
+        self.peer.map_or(u32::MAX, |peer| peer.message_bytes_max) as usize
+    }
+
+    /// Counts what has been put into the outbox.
+    fn spend(&mut self, id: u32, cost: u32) {
+        self.credit -= cost;
+        if let Some(stream) = self.stream(id) {
+            stream.outbound.credit -= cost;
+        }
+        self.wake_driver();
+    }
 }

@@ -127,13 +127,16 @@ impl<R: Role> Driver<R> {
     /// Reads what there is to read; whether anything moved.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool> {
         let mut frames = 0;
+        // Held from one DATA frame to the next, as they come in runs.
+        let mut state = None;
         self.role.begin_turn();
         loop {
             if frames == FRAMES_A_TURN {
                 self.is_yielding = true;
                 return Ok(false);
             }
-            if !self.link.is_flushed() && self.shared.lock().outbox.len() > HIGH_WATER {
+            let lock = || self.shared.lock();
+            if !self.link.is_flushed() && state.get_or_insert_with(lock).outbox.len() > HIGH_WATER {
                 // Whoever does not take the answers is asked no further questions. It is not
                 // listened to, and so is neither silent nor late: only the stall counts.
                 self.ticks.is_deaf = true;
@@ -142,11 +145,19 @@ impl<R: Role> Driver<R> {
             if let Some(frame) = self.link.next_frame()? {
                 frames += 1;
                 self.ticks.frames += 1;
-                let is_open = !matches!(self.phase, Phase::Opening);
-                handle(&self.shared, &mut self.role, &frame, is_open, context)?;
+                check(&frame, !matches!(self.phase, Phase::Opening))?;
                 self.phase = Phase::Open;
+                if frame.header.kind == DATA {
+                    let (stream, flags) = (frame.header.stream, frame.header.flags);
+                    let state = state.get_or_insert_with(lock);
+                    state.receive(stream, flags, &frame.payload)?;
+                } else {
+                    state = None;
+                    handle(&self.shared, &mut self.role, &frame, context)?;
+                }
                 continue;
             }
+            state = None;
             match self.link.poll_fill(context) {
                 Poll::Pending => return Ok(frames > 0),
                 Poll::Ready(filled) => match filled? {
@@ -172,6 +183,11 @@ impl<R: Role> Driver<R> {
         } else {
             ticks.silent + 1
         };
+        if ticks.silent > 0 {
+            // Thousands of connections may have been busy once.
+            self.link.rest();
+            state.outbox.rest();
+        }
         if ticks.silent >= SILENT_TICKS_CLOSE {
             return unavailable("the peer is silent");
         }
@@ -271,16 +287,8 @@ impl<R: Role> Driver<R> {
     }
 }
 
-/// Handles a frame; the first of a connection must be SETTINGS.
-fn handle<R: Role>(
-    shared: &Arc<Shared>,
-    role: &mut R,
-    frame: &Frame<'_>,
-    is_open: bool,
-    context: &mut Context<'_>,
-) -> Result<()> {
-    let stream = frame.header.stream;
-    let payload = frame.payload.as_slice();
+/// Checks what holds for every frame; the first of a connection must be SETTINGS.
+fn check(frame: &Frame<'_>, is_open: bool) -> Result<()> {
     if !is_open && frame.header.kind != SETTINGS {
         return Err(Error::invalid_argument("the first frame is not SETTINGS"));
     }
@@ -289,11 +297,20 @@ fn handle<R: Role>(
         let message = format!("a frame with flags that mean nothing: {flags:#04x}");
         return Err(Error::invalid_argument(message));
     }
+    Ok(())
+}
+
+/// Handles a frame that is not DATA.
+fn handle<R: Role>(
+    shared: &Arc<Shared>,
+    role: &mut R,
+    frame: &Frame<'_>,
+    context: &mut Context<'_>,
+) -> Result<()> {
+    let stream = frame.header.stream;
+    let payload = frame.payload.as_slice();
     match frame.header.kind {
         SETTINGS => shared.lock().settle(Settings::read(payload)?),
-        DATA => shared
-            .lock()
-            .receive(stream, frame.header.flags, &frame.payload),
         CREDIT => shared
             .lock()
             .add_credit(stream, message::read_credit(payload)?),

@@ -206,7 +206,12 @@ impl Inbound {
     fn open_run(&mut self, cost: u32) -> &mut Run {
         let is_full = |(_, cost): &(Run, u32)| *cost >= RUN_COST_MAX;
         if self.runs.back().is_none_or(is_full) {
-            self.runs.push_back((std::mem::take(&mut self.spare), 0));
+            // Where one run is full, the next will be.
+            let run = match self.runs.is_empty() {
+                true => std::mem::take(&mut self.spare),
+                false => Run::with_capacity(RUN_COST_MAX as usize),
+            };
+            self.runs.push_back((run, 0));
         }
         let (run, whole) = self.runs.back_mut().expect("there is one now");
         *whole += cost;

@@ -26,6 +26,9 @@ use crate::service::Calling;
 use crate::time::Instant;
 use crate::transport::{Frame, Link};
 
+/// Content types that nearly every call has: not counted who holds them.
+const CONTENT_TYPES: [&str; 2] = ["application/protobuf", "application/json"];
+
 /// The server's hold on one connection. Cheap to clone.
 #[derive(Clone)]
 pub struct ServedConnection(Arc<Shared>);
@@ -201,10 +204,12 @@ impl Answering {
                 content_type,
             } => {
                 message::check_names(path, content_type)?;
-                let names = (
-                    Name::from(path.to_owned()),
-                    Name::from(content_type.to_owned()),
+                let known = CONTENT_TYPES.iter().find(|known| **known == content_type);
+                let content_type = known.map_or_else(
+                    || Name::from(content_type.to_owned()),
+                    |known| Name::from(*known),
                 );
+                let names = (Name::from(path.to_owned()), content_type);
                 if number == METHOD_UNNUMBERED {
                     return Ok(names);
                 }

@@ -1,17 +1,16 @@
 //! What the driver of a connection and its callers share: the outbox and the streams.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::Limits;
 use super::flow::{WINDOW_MIN, Window};
 use super::message::{self, CANCEL, END, GOAWAY, Settings, header};
+use super::methods::Methods;
 use super::streams::{Lookup, Side, Stream, Streams};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::metadata::Metadata;
-use crate::name::Name;
 use crate::transport::Outbox;
 
 /// Bytes in the outbox past which senders wait and a server reads no more calls.
@@ -56,7 +55,7 @@ pub(super) struct State {
     /// What the other side has said in its last GOAWAY.
     pub(super) farewell: Option<Error>,
     /// Methods that have a number, on the calling side.
-    pub(super) methods: BTreeMap<(Name, Name), u16>,
+    pub(super) methods: Methods,
     /// Tasks that wait for the connection rather than for their stream.
     waiting: Vec<Waker>,
     driver: Option<Waker>,
@@ -82,7 +81,7 @@ impl State {
             is_draining: false,
             closed: None,
             farewell: None,
-            methods: BTreeMap::new(),
+            methods: Methods::default(),
             waiting: Vec::new(),
             driver: None,
             is_woken: false,

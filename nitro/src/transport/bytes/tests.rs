@@ -104,6 +104,31 @@ fn encoded(frames: &Parsed) -> Vec<u8> {
     bytes
 }
 
+#[test]
+fn whoever_is_behind_reads_more_at_a_time_and_gives_the_room_back_at_rest() {
+    // Frames much shorter than the buffer: it is never full of what is unread.
+    let frames: Parsed = (0..2_000).map(|_| (4, 2, 1, vec![7; 90])).collect();
+    let pieces = Pieces::new(encoded(&frames), vec![usize::MAX]);
+    let mut end = StreamEnd::new(Box::new(pieces));
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut reads, mut count) = (0, 0);
+    while count < frames.len() {
+        assert!(end.poll_fill(&mut context).is_ready());
+        reads += 1;
+        while end.next_frame().unwrap().is_some() {
+            count += 1;
+        }
+    }
+    assert!(reads < 10, "{reads} reads for 200 kB");
+    assert!(end.reading.len() <= READ_BYTES_BUSY);
+    end.rest();
+    assert_eq!(end.reading.len(), 0);
+    assert!(matches!(
+        end.poll_fill(&mut context),
+        Poll::Ready(Ok(Filled::End))
+    ));
+}
+
 fn any_frames() -> impl Strategy<Value = Parsed> {
     let length = prop_oneof![
         8 => 0..100_usize,
