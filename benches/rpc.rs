@@ -1,6 +1,7 @@
 //! Calls through both default stacks: with no wire, and over TCP loopback to three nodes.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,13 +9,19 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use nitro::client::Builder;
 use nitro::client::balance::Target;
-use nitro::codec::{Protobuf, Raw};
+use nitro::codec::{ContentTypes, Protobuf, Raw};
+use nitro::host::{Clock, SharedTimers};
+use nitro::layer::{
+    Budget, CatchPanicLayer, DeadlineLayer, RetryLayer, RetryPolicy, ShedLayer, TraceLayer,
+};
+use nitro::rpc::deadline::BodyDeadlineLayer;
 use nitro::rpc::method::{Bidirectional, ServerStreaming};
-use nitro::rpc::{Call, Incoming, Outgoing};
+use nitro::rpc::{Body, Call, Incoming, Outgoing, Request, Rpc};
 use nitro::server::stack::{ServerSettings, stack};
 use nitro::transport::{Exchange, Transport};
 use nitro::{Client, Method, Result, Router, Server, host};
 use tokio::runtime::Runtime;
+use tower::Layer;
 
 const NODES: usize = 3;
 /// Messages of one stream, so that its opening does not count.
@@ -37,6 +44,7 @@ fn order() -> Order {
 }
 
 const ECHO: Method<Order, Order> = Method::unary("bench/echo");
+const BYTES: Method<Bytes, Bytes> = Method::unary("bench/bytes");
 const ORDERS: Method<Order, Order, ServerStreaming> = Method::server_streaming("bench/orders");
 const ECHOES: Method<Order, Order, Bidirectional> = Method::bidirectional("bench/echoes");
 const BLOBS: Method<Bytes, Bytes, ServerStreaming> = Method::server_streaming("bench/blobs");
@@ -44,6 +52,7 @@ const BLOBS: Method<Bytes, Bytes, ServerStreaming> = Method::server_streaming("b
 fn router() -> Router {
     Router::new()
         .unary(&ECHO, Protobuf, |_: Call, order: Order| async { Ok(order) })
+        .unary(&BYTES, Raw, |_: Call, bytes: Bytes| async { Ok(bytes) })
         .server_streaming(&ORDERS, Protobuf, orders)
         .bidirectional(&ECHOES, Protobuf, echoes)
         .server_streaming(&BLOBS, Raw, blobs)
@@ -128,6 +137,63 @@ fn unary(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What each layer adds to a call that it has nothing to do for, on bytes and with no wire.
+fn layers(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let host = host::tokio::host();
+    let timers: Arc<dyn Clock> = Arc::new(SharedTimers::new(&host));
+    let (clock, entropy) = (|| Arc::clone(&timers), || Arc::clone(&host.entropy));
+    let budget = Budget::new(clock());
+    let second = Duration::from_secs(1);
+    let policy = RetryPolicy::default();
+    let retry = RetryLayer::new(clock(), entropy(), policy, budget);
+    let server = stack(&host, &ServerSettings::default(), router());
+    let both = nitro::client::stack::stack(&host, &Default::default(), server.clone());
+    let layered = [
+        ("none", Rpc::new(router())),
+        ("catch panic", Rpc::new(CatchPanicLayer.layer(router()))),
+        (
+            "trace",
+            Rpc::new(TraceLayer::client(clock(), entropy()).layer(router())),
+        ),
+        ("shed", Rpc::new(ShedLayer::new(1 << 10).layer(router()))),
+        (
+            "deadline",
+            Rpc::new(DeadlineLayer::new(clock(), second).layer(router())),
+        ),
+        (
+            "body deadline",
+            Rpc::new(BodyDeadlineLayer::new(clock()).layer(router())),
+        ),
+        ("retry", Rpc::new(retry.layer(router()))),
+        (
+            "another service boxed around it",
+            Rpc::new(Rpc::new(router())),
+        ),
+        ("server stack", server),
+        ("both stacks", both),
+    ];
+    let mut group = criterion.benchmark_group("layers");
+    for (name, rpc) in layered {
+        let bytes = Bytes::from(vec![7; 100]);
+        let content_type = Raw.preferred();
+        let request = || Request::new(BYTES.path(), content_type, Body::once(bytes.clone()));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|calls| {
+                let begun = host.clock.now();
+                runtime.block_on(async {
+                    for _ in 0..calls {
+                        let answer = rpc.call(request()).await;
+                        black_box(answer.expect("it echoes"));
+                    }
+                });
+                host.clock.now().since(begun)
+            });
+        });
+    }
+    group.finish();
+}
+
 async fn drain<T>(mut stream: Incoming<T>) -> u64 {
     let mut came = 0;
     while let Some(message) = stream.next().await {
@@ -180,5 +246,5 @@ fn settings() -> Criterion {
         .measurement_time(Duration::from_secs(3))
 }
 
-criterion_group!(name = benches; config = settings(); targets = unary, streams);
+criterion_group!(name = benches; config = settings(); targets = layers, unary, streams);
 criterion_main!(benches);

@@ -2,8 +2,13 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+use nitro::codec::Raw;
 use nitro::host;
 use nitro::transport::{Exchange, Transport};
+
+use prost::Message;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::count::{allocations, live_bytes};
 use crate::measure::runtime;
@@ -11,11 +16,12 @@ use crate::over_nitro;
 use crate::over_tonic;
 use crate::work::order;
 
-/// As many as the usual limit of open files allows, with two ends each.
-const CONNECTIONS: usize = 400;
-const STREAMS: usize = 5_000;
-/// As many streams as tonic's server lets one connection have by default.
-const STREAMS_TONIC: usize = 150;
+/// Idle connections, with both ends in this process, as far as the limit of open files allows.
+const CONNECTIONS: usize = 10_000;
+/// Idle streams on one connection.
+const STREAMS: usize = 10_000;
+/// Files that are open for other reasons.
+const FILES_ELSEWHERE: usize = 64;
 const CALLS: usize = 200_000;
 
 /// Bytes that each of so many holds, both ends together, sockets in the kernel not counted.
@@ -28,58 +34,80 @@ fn bytes_each<T>(count: usize, make: impl FnOnce() -> Vec<T>) -> f64 {
     bytes as f64 / count as f64
 }
 
-pub(crate) fn table() {
-    println!("\nidle, bytes of heap, both ends\n");
-    println!("| peer | connection | stream |\n|---|---|---|");
-    let (connection, stream) = nitro();
-    println!("| nitro | {connection:.0} | {stream:.0} |");
-    let (connection, stream) = tonic();
-    println!("| tonic | {connection:.0} | {stream:.0} |");
-    let (nanos, allocations) = in_process();
-    println!(
-        "\nin process, both stacks, protobuf both ways: {nanos:.0} ns, {allocations:.1} allocations a call"
-    );
+/// As many connections as there can be, the limit of open files raised as far as it goes.
+fn connections_possible() -> usize {
+    let wanted = 2 * CONNECTIONS + FILES_ELSEWHERE;
+    for most in [Some(wanted as u64), getrlimit(Resource::Nofile).maximum] {
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        // The first may need a right that this process does not have.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.map_or(wanted, |files| files as usize);
+    CONNECTIONS.min((files - FILES_ELSEWHERE) / 2)
 }
 
-fn nitro() -> (f64, f64) {
+pub(crate) fn table() {
+    let connections = connections_possible();
+    println!(
+        "\nidle: {connections} connections, {STREAMS} streams on one; bytes of heap each, both ends\n"
+    );
+    println!("| peer | connection | stream |\n|---|---|---|");
+    let (connection, stream) = nitro(connections);
+    println!("| nitro | {connection:.0} | {stream:.0} |");
+    let (connection, stream) = tonic(connections);
+    println!("| tonic | {connection:.0} | {stream:.0} |");
+    println!("\nin process, through both stacks, no wire\n");
+    println!("| messages | ns a call | allocations |\n|---|---|---|");
+    let client = over_nitro::in_process();
+    let (nanos, allocations) = in_process(|| over_nitro::echo(&client, order()));
+    println!("| protobuf both ways | {nanos:.0} | {allocations:.1} |");
+    let (client, bytes) = (client.with_codec(Raw), Bytes::from(order().encode_to_vec()));
+    let (nanos, allocations) = in_process(|| over_nitro::echo_bytes(&client, bytes.clone()));
+    println!("| bytes | {nanos:.0} | {allocations:.1} |");
+}
+
+fn nitro(connections: usize) -> (f64, f64) {
     let runtime = Rc::new(runtime());
     let host = host::tokio::host();
     let transport = Transport::new(host.network.clone(), Exchange::new());
     let serving = runtime.block_on(over_nitro::serve(&host, &transport));
-    let connections = bytes_each(CONNECTIONS, || {
+    let connection = bytes_each(connections, || {
         let open = || runtime.block_on(over_nitro::open_idle(&host, &transport, &serving));
-        (0..CONNECTIONS).map(|_| open()).collect()
+        (0..connections).map(|_| open()).collect()
     });
     let client = runtime.block_on(over_nitro::open_idle(&host, &transport, &serving));
-    let streams = bytes_each(STREAMS, || {
+    let stream = bytes_each(STREAMS, || {
         let open = || runtime.block_on(over_nitro::idle_stream(&client));
         (0..STREAMS).map(|_| open()).collect()
     });
-    (connections, streams)
+    (connection, stream)
 }
 
-fn tonic() -> (f64, f64) {
+fn tonic(connections: usize) -> (f64, f64) {
     let runtime = runtime();
     let at = runtime.block_on(over_tonic::serve());
-    let connections = bytes_each(CONNECTIONS, || {
+    let connection = bytes_each(connections, || {
         let open = || runtime.block_on(over_tonic::connect(&at));
-        (0..CONNECTIONS).map(|_| open()).collect()
+        (0..connections).map(|_| open()).collect()
     });
     let client = runtime.block_on(over_tonic::connect(&at));
-    let streams = bytes_each(STREAMS_TONIC, || {
+    let stream = bytes_each(STREAMS, || {
         let open = || runtime.block_on(client.idle_stream());
-        (0..STREAMS_TONIC).map(|_| open()).collect()
+        (0..STREAMS).map(|_| open()).collect()
     });
-    (connections, streams)
+    (connection, stream)
 }
 
 /// Nanoseconds and allocations of a call through both stacks with no wire between.
-fn in_process() -> (f64, f64) {
+fn in_process<T, F: Future<Output = T>>(call: impl Fn() -> F) -> (f64, f64) {
     let runtime = runtime();
-    let client = over_nitro::in_process();
     let calls = async {
         for _ in 0..CALLS {
-            std::hint::black_box(over_nitro::echo(&client, order()).await);
+            std::hint::black_box(call().await);
         }
     };
     let clock = host::tokio::host().clock;

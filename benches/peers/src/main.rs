@@ -6,6 +6,8 @@
 //! taskset -c 1 cargo run --release -p nitro-peers
 //! ```
 //!
+//! and, not pinned, `cargo run --release -p nitro-peers scale` for more cores and more streams.
+//!
 //! Times vary from machine to machine and from minute to minute; ratios within a run, instructions
 //! and allocations do not. Where valgrind is installed the table has instructions a call. To see
 //! where they go, run one peer for so many calls with so many at once:
@@ -25,6 +27,7 @@ mod over_nitro;
 mod over_tarpc;
 mod over_tonic;
 mod raw;
+mod scale;
 mod work;
 
 use measure::{
@@ -50,6 +53,7 @@ fn main() {
     match words[..] {
         ["only", peer, count, what] => only(peer, count.parse().unwrap(), what),
         ["streams"] => stream_table(),
+        ["scale"] => scale::table(),
         _ => table(),
     }
 }

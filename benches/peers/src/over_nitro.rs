@@ -1,8 +1,9 @@
 //! Nitro with its whole default stack at both ends, balanced over three nodes.
 
+use bytes::Bytes;
 use nitro::client::Builder;
 use nitro::client::balance::Target;
-use nitro::codec::Protobuf;
+use nitro::codec::{Protobuf, Raw};
 use nitro::host::{self, Host};
 use nitro::rpc::method::{Bidirectional, ServerStreaming};
 use nitro::rpc::{Call, Incoming, Outgoing, Rpc};
@@ -16,6 +17,7 @@ use crate::work::{Blob, Count, Order, Peer, blob, order};
 const NODES: usize = 3;
 
 const ECHO: Method<Order, Order> = Method::unary("bench/echo");
+const BYTES: Method<Bytes, Bytes> = Method::unary("bench/bytes");
 const ORDERS: Method<Count, Order, ServerStreaming> = Method::server_streaming("bench/orders");
 const BLOBS: Method<Count, Blob, ServerStreaming> = Method::server_streaming("bench/blobs");
 const ECHOES: Method<Order, Order, Bidirectional> = Method::bidirectional("bench/echoes");
@@ -24,6 +26,7 @@ const IDLE: Method<Count, Order, ServerStreaming> = Method::server_streaming("be
 fn router() -> Router {
     Router::new()
         .unary(&ECHO, Protobuf, |_: Call, order: Order| async { Ok(order) })
+        .unary(&BYTES, Raw, |_: Call, bytes: Bytes| async { Ok(bytes) })
         .server_streaming(&ORDERS, Protobuf, orders)
         .server_streaming(&BLOBS, Protobuf, blobs)
         .bidirectional(&ECHOES, Protobuf, echoes)
@@ -100,6 +103,25 @@ pub(crate) fn in_process() -> Client<Protobuf> {
 /// One call by [`in_process`].
 pub(crate) async fn echo(client: &Client<Protobuf>, order: Order) -> Order {
     client.call(&ECHO, order).await.unwrap()
+}
+
+/// The same with a message that is bytes already.
+pub(crate) async fn echo_bytes(client: &Client<Raw>, bytes: Bytes) -> Bytes {
+    client.call(&BYTES, bytes).await.unwrap()
+}
+
+/// A stream each way on which every order comes back.
+pub(crate) fn echo_stream(client: &Client<Protobuf>) -> (Outgoing<Order>, Incoming<Order>) {
+    client.bidirectional(&ECHOES)
+}
+
+/// A stream of orders without an end.
+pub(crate) async fn endless(client: &Client<Protobuf>) -> Incoming<Order> {
+    let count = u64::MAX;
+    client
+        .server_streaming(&ORDERS, Count { count })
+        .await
+        .unwrap()
 }
 
 #[derive(Clone)]

@@ -137,7 +137,10 @@ pub(crate) async fn serve() -> String {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let incoming = incoming.with_nodelay(Some(true));
     let at = format!("http://{}", incoming.local_addr().unwrap());
-    let server = Server::builder().add_service(Bench);
+    // Otherwise it lets one connection have 200 streams.
+    let server = Server::builder()
+        .max_concurrent_streams(u32::MAX)
+        .add_service(Bench);
     tokio::spawn(server.serve_with_incoming(incoming));
     at
 }
