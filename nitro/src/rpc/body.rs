@@ -19,10 +19,12 @@ use crate::error::{Error, Result};
 use crate::host::{Clock, Timer};
 use crate::time::Instant;
 
-/// Messages taken in a row before other tasks of the same thread get a turn.
-const MESSAGES_A_TURN: usize = 256;
-/// Runs between two looks at the clock, where they come without a wait.
-const RUNS_A_LOOK: u32 = 16;
+/// Messages taken in a row before other tasks of the same thread get a turn. What is taken as a
+/// run, to be sent on, is counted once it is: then it is a run more at most.
+const MESSAGES_A_TURN: usize = 128;
+/// Messages between two looks at the clock, where they come without a wait. A run is looked at
+/// before it is taken.
+const MESSAGES_A_LOOK: usize = 16;
 
 /// Encoded messages, one after another. An error ends them.
 #[derive(Default)]
@@ -151,22 +153,42 @@ impl Body {
 
     /// Polls for the next message.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let Messages::Stream(stream) = &mut self.0 else {
-            return Poll::Ready(match std::mem::take(&mut self.0) {
-                Messages::Once(message) => Some(Ok(message)),
-                _ => None,
-            });
-        };
-        if let Some(message) = stream.run.pop_bytes() {
-            return Poll::Ready(Some(Ok(message)));
-        }
-        let mut run = std::mem::take(&mut stream.run);
-        let polled = ready!(self.poll_run(&mut run, context));
-        let next = polled.map(|()| run.pop_bytes()).transpose();
-        if let Messages::Stream(stream) = &mut self.0 {
-            stream.run = run;
+        let next = ready!(self.poll_front(context)).map(|front| front.map(Message::into_bytes));
+        if let Some(Ok(_)) = next {
+            self.pop();
         }
         Poll::Ready(next)
+    }
+
+    /// Polls for the next message, to be looked at where it is: it stays the next one until
+    /// [`Body::pop`].
+    pub(crate) fn poll_front(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message<'_>>>> {
+        if let Messages::Stream(stream) = &mut self.0 {
+            let polled = ready!(stream.poll_filled(context));
+            if !matches!(polled, Ok(true)) {
+                self.0 = Messages::Empty;
+                return Poll::Ready(polled.err().map(Err));
+            }
+        }
+        Poll::Ready(match &mut self.0 {
+            Messages::Empty => None,
+            Messages::Once(message) => Some(Ok(Message::Long(message))),
+            Messages::Stream(stream) => stream.run.front().map(Ok),
+        })
+    }
+
+    /// Takes the next message out: [`Body::poll_front`] has shown it.
+    pub(crate) fn pop(&mut self) {
+        match &mut self.0 {
+            Messages::Stream(stream) => {
+                stream.run.pop();
+                stream.count(1);
+            }
+            Messages::Empty | Messages::Once(_) => self.0 = Messages::Empty,
+        }
     }
 
     /// Polls for what messages there are, into a run that is empty; when it still is, they have
@@ -177,28 +199,20 @@ impl Body {
         context: &mut Context<'_>,
     ) -> Poll<Result<()>> {
         debug_assert!(into.is_empty(), "what is in it would be lost");
-        let Messages::Stream(stream) = &mut self.0 else {
-            if let Messages::Once(message) = std::mem::take(&mut self.0) {
-                into.push_long(message);
+        if let Messages::Stream(stream) = &mut self.0 {
+            let polled = ready!(stream.poll_filled(context));
+            if let Ok(true) = polled {
+                std::mem::swap(into, &mut stream.run);
+                stream.count(into.len());
+                return Poll::Ready(Ok(()));
             }
-            return Poll::Ready(Ok(()));
-        };
-        if !stream.run.is_empty() {
-            std::mem::swap(into, &mut stream.run);
-            return Poll::Ready(Ok(()));
+            self.0 = Messages::Empty;
+            return Poll::Ready(polled.map(drop));
         }
-        if stream.in_a_row >= MESSAGES_A_TURN {
-            stream.in_a_row = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if let Messages::Once(message) = std::mem::take(&mut self.0) {
+            into.push_long(message);
         }
-        let polled = stream.poll_in_time(into, context);
-        match &polled {
-            Poll::Pending => stream.in_a_row = 0,
-            Poll::Ready(Ok(())) if !into.is_empty() => stream.in_a_row += into.len(),
-            Poll::Ready(_) => self.0 = Messages::Empty,
-        }
-        polled
+        Poll::Ready(Ok(()))
     }
 
     /// The only message.
@@ -253,19 +267,43 @@ impl fmt::Debug for Body {
 }
 
 impl Streamed {
-    fn poll_in_time(&mut self, into: &mut Run, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let Some(limit) = &mut self.limit else {
-            return self.source.poll_run(into, context);
-        };
-        if !limit.is_over() {
-            if let Poll::Ready(polled) = self.source.poll_run(into, context) {
-                return Poll::Ready(polled);
-            }
-            ready!(limit.poll_elapsed(context));
+    /// Polls until a message is there; whether one is, or they have ended.
+    fn poll_filled(&mut self, context: &mut Context<'_>) -> Poll<Result<bool>> {
+        if self.in_a_row >= MESSAGES_A_TURN {
+            self.in_a_row = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        let message = "the time of the call was up before its last message";
-        Poll::Ready(Err(Error::deadline_exceeded(message)))
+        if self.limit.as_mut().is_some_and(Limit::is_over) {
+            return Poll::Ready(Err(time_is_up()));
+        }
+        if self.run.is_empty() {
+            match self.source.poll_run(&mut self.run, context) {
+                Poll::Ready(polled) => polled?,
+                Poll::Pending => {
+                    self.in_a_row = 0;
+                    let Some(limit) = &mut self.limit else {
+                        return Poll::Pending;
+                    };
+                    ready!(limit.poll_elapsed(context));
+                    return Poll::Ready(Err(time_is_up()));
+                }
+            }
+        }
+        Poll::Ready(Ok(!self.run.is_empty()))
     }
+
+    /// Counts messages that have been taken.
+    fn count(&mut self, messages: usize) {
+        self.in_a_row += messages;
+        if let Some(limit) = &mut self.limit {
+            limit.unlooked = limit.unlooked.saturating_sub(messages);
+        }
+    }
+}
+
+fn time_is_up() -> Error {
+    Error::deadline_exceeded("the time of the call was up before its last message")
 }
 
 /// When the messages end at the latest.
@@ -273,18 +311,19 @@ struct Limit {
     deadline: Instant,
     clock: Arc<dyn Clock>,
     timer: Option<Box<dyn Timer>>,
-    /// Runs that may still come before the clock is looked at.
-    unlooked: u32,
+    /// Messages that may still be taken before the clock is looked at.
+    unlooked: usize,
 }
 
 impl Limit {
     fn is_over(&mut self) -> bool {
         // A stream that is always ready must end as well.
-        self.unlooked = match self.unlooked.checked_sub(1) {
-            Some(fewer) => fewer,
-            None if self.clock.now() >= self.deadline => return true,
-            None => RUNS_A_LOOK - 1,
-        };
+        if self.unlooked == 0 {
+            if self.clock.now() >= self.deadline {
+                return true;
+            }
+            self.unlooked = MESSAGES_A_LOOK;
+        }
         false
     }
 
@@ -293,5 +332,80 @@ impl Limit {
         let (clock, deadline) = (&self.clock, self.deadline);
         let timer = self.timer.get_or_insert_with(|| clock.timer(deadline));
         timer.poll_elapsed(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time::WallTime;
+
+    /// Messages without an end, many at a time.
+    struct Endless;
+
+    const RUN: usize = 500;
+
+    impl Source for Endless {
+        fn poll_run(&mut self, into: &mut Run, _: &mut Context<'_>) -> Poll<Result<()>> {
+            (0..RUN).for_each(|_| into.push_short(b"more"));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A clock that is moved by hand, in milliseconds.
+    #[derive(Default)]
+    struct Moved(AtomicU64);
+
+    impl Clock for Moved {
+        fn now(&self) -> Instant {
+            Instant::from_nanos(0) + Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> WallTime {
+            WallTime::default()
+        }
+
+        fn timer(&self, _at: Instant) -> Box<dyn Timer> {
+            unreachable!("there is always a message")
+        }
+    }
+
+    /// Messages that come until something else does.
+    fn taken(body: &mut Body) -> usize {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = || body.poll_next(&mut context);
+        let is_message = |_: &usize| matches!(next(), Poll::Ready(Some(Ok(_))));
+        (0..10 * RUN).take_while(is_message).count()
+    }
+
+    #[test]
+    fn others_get_their_turn_however_long_the_runs_are() {
+        let mut body = Body::made_by(Endless, false);
+        assert_eq!(taken(&mut body), MESSAGES_A_TURN);
+        assert_eq!(taken(&mut body), MESSAGES_A_TURN);
+        let mut context = Context::from_waker(Waker::noop());
+        let (mut run, mut messages) = (Run::default(), 0);
+        while body.poll_run(&mut run, &mut context).is_ready() {
+            messages += run.len();
+            run.clear();
+        }
+        assert!(messages < MESSAGES_A_TURN + RUN, "{messages}");
+    }
+
+    #[test]
+    fn a_deadline_is_seen_within_a_run_by_whoever_takes_its_messages_slowly() {
+        let clock = Arc::new(Moved::default());
+        let body = Body::made_by(Endless, false);
+        let deadline = clock.now() + Duration::from_millis(1);
+        let mut body = body.until(deadline, clock.clone());
+        assert_eq!(taken(&mut body), MESSAGES_A_TURN);
+        clock.0.store(1, Ordering::Relaxed);
+        assert!(taken(&mut body) <= MESSAGES_A_LOOK);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(matches!(body.poll_next(&mut context), Poll::Ready(None)));
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use ::bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::body::{Body, Message, Run, SHORT_BYTES_MAX, Sender};
+use super::body::{Body, Message, SHORT_BYTES_MAX, Sender};
 use super::handler::encode;
 use crate::codec::{self, Codec};
 use crate::error::Result;
@@ -61,8 +61,6 @@ impl Scratch {
 /// The messages that come in, decoded as they are asked for.
 pub struct Incoming<T> {
     body: Body,
-    /// Messages that have come and were not yet asked for.
-    run: Run,
     decode: Box<Decode<T>>,
 }
 
@@ -73,8 +71,7 @@ impl<T> Incoming<T> {
             Message::Short(bytes) => codec.decode_slice(content_type, bytes),
             Message::Long(bytes) => codec.decode(content_type, bytes),
         });
-        let run = Run::default();
-        Self { body, run, decode }
+        Self { body, decode }
     }
 
     /// The next message, or `None` at the end.
@@ -87,19 +84,13 @@ impl<T> Incoming<T> {
     }
 
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        if self.run.is_empty() {
-            ready!(self.body.poll_run(&mut self.run, context))?;
-        }
-        let Some(message) = self.run.front() else {
+        let Some(message) = ready!(self.body.poll_front(context)) else {
             return Poll::Ready(None);
         };
-        let decoded = (self.decode)(message);
+        let decoded = message.and_then(&self.decode);
         match &decoded {
-            Ok(_) => self.run.pop(),
-            Err(_) => {
-                self.run.clear();
-                self.body = Body::empty();
-            }
+            Ok(_) => self.body.pop(),
+            Err(_) => self.body = Body::empty(),
         }
         Poll::Ready(Some(decoded))
     }

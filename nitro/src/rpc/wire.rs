@@ -47,10 +47,12 @@
 //! **Flow control.** A DATA frame costs its payload and 32 bytes more (its bookkeeping, so that
 //! empty messages are not free), of the stream's window and of the connection's. CALL and REPLY
 //! cost nothing but hold a message of at most [`INLINE_BYTES_MAX`]. Whole messages are lent to
-//! whoever takes them in runs of about 16 KiB; the receiver gives credit back when a run has been
-//! looked at, once half a window has gathered; for fragments of an unfinished message, which could
-//! not otherwise outgrow the window, on arrival while no whole message waits or is lent. So a stream holds at most its window and one message, and a slow reader stops its own
-//! stream only, up to as many slow streams as the connection's window holds.
+//! whoever takes them in runs of about 16 KiB, which still count as waiting; the receiver gives
+//! credit back when the last of a run has been taken, once half a window has gathered; for
+//! fragments of an unfinished message, which could not otherwise outgrow the window, on arrival
+//! while no whole message waits or is lent. So a stream holds at most its window and one message,
+//! and a slow reader stops its own stream only, up to as many slow streams as the connection's
+//! window holds.
 //!
 //! **Liveness.** A side that has heard nothing for two ticks (of 5 s) sends PING, and closes
 //! when a further tick brings nothing. It closes a peer that has not sent its SETTINGS within a

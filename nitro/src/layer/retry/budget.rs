@@ -1,6 +1,5 @@
 //! How many retries a client may add to its calls, so that retries never bring a system down.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::host::Clock;
@@ -14,23 +13,13 @@ const RETRIES_PER_SECOND: u64 = 10;
 /// The window, in seconds, over which both are counted: a quiet hour buys nothing for later.
 const WINDOW_SECONDS: usize = 10;
 
-/// Calls that are counted together: to look at the clock for each would cost more than the rest.
-const CALLS_A_LOOK: u64 = 16;
-
 /// A budget of retries: over the last ten seconds at most a fifth of the calls, plus ten for each
 /// of these seconds that the client has lived. Over a client's life that makes at most
 /// 0.2 x calls + 10 x seconds begun. Clones share it.
 #[derive(Clone)]
 pub struct Budget {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     clock: Arc<dyn Clock>,
-    /// Calls that are not in the window yet; at most [`CALLS_A_LOOK`] count as later than they
-    /// were.
-    uncounted: AtomicU64,
-    window: Mutex<Window>,
+    window: Arc<Mutex<Window>>,
 }
 
 impl Budget {
@@ -42,19 +31,14 @@ impl Budget {
             seconds: [Counts::default(); WINDOW_SECONDS],
         };
         Self {
-            shared: Arc::new(Shared {
-                clock,
-                uncounted: AtomicU64::new(0),
-                window: Mutex::new(window),
-            }),
+            clock,
+            window: Arc::new(Mutex::new(window)),
         }
     }
 
     /// Counts a call, which adds to the budget.
     pub fn count_call(&self) {
-        if self.shared.uncounted.fetch_add(1, Ordering::Relaxed) + 1 >= CALLS_A_LOOK {
-            self.counted(|_| {});
-        }
+        self.counted(|window| window.current().calls += 1);
     }
 
     /// Takes a retry out of the budget; whether there was one.
@@ -68,13 +52,10 @@ impl Budget {
     }
 
     fn counted<R>(&self, count: impl FnOnce(&mut Window) -> R) -> R {
-        let shared = &self.shared;
-        let now = second(&*shared.clock);
+        let now = second(&*self.clock);
         // Nothing in here panics half-way, so that a poisoned window is a whole one.
-        let window = shared.window.lock();
-        let mut window = window.unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.advance(now);
-        window.current().calls += shared.uncounted.swap(0, Ordering::Relaxed);
         count(&mut window)
     }
 }

@@ -8,6 +8,9 @@ use ::bytes::{BufMut, Bytes};
 pub(crate) const SHORT_BYTES_MAX: usize = 1024;
 /// A buffer that grew past this is given back once it is empty.
 const BUFFER_BYTES_KEPT: usize = 32 * 1024;
+/// A buffer that grew past this is given back when there is a wait for more: thousands of streams
+/// may have been busy once.
+const BUFFER_BYTES_IDLE: usize = 1024;
 /// What stands for the length of a message that is not in the buffer.
 const LONG: u32 = u32::MAX;
 
@@ -29,6 +32,16 @@ pub(crate) struct Run {
 pub(crate) enum Message<'a> {
     Short(&'a [u8]),
     Long(&'a mut Bytes),
+}
+
+impl Message<'_> {
+    /// The same in memory of its own: taken, where it is long.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Message::Short(bytes) => Bytes::copy_from_slice(bytes),
+            Message::Long(bytes) => std::mem::take(bytes),
+        }
+    }
 }
 
 impl Run {
@@ -109,12 +122,19 @@ impl Run {
 
     /// The first message, taken out, in memory of its own.
     pub(crate) fn pop_bytes(&mut self) -> Option<Bytes> {
-        let message = match self.front()? {
-            Message::Short(bytes) => Bytes::copy_from_slice(bytes),
-            Message::Long(bytes) => std::mem::take(bytes),
-        };
+        let message = self.front()?.into_bytes();
         self.pop();
         Some(message)
+    }
+
+    /// Gives back room that more took than waits now, if nothing does.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() && self.buffer.capacity() > BUFFER_BYTES_IDLE {
+            self.buffer = Vec::new();
+        }
+        if self.is_empty() && self.long.capacity() * size_of::<Bytes>() > BUFFER_BYTES_IDLE {
+            self.long = VecDeque::new();
+        }
     }
 
     /// Throws all messages away.

@@ -175,6 +175,8 @@ impl State {
             Some(end) => Poll::Ready(end.clone()),
             None => {
                 inbound.reader = Some(context.waker().clone());
+                inbound.rest();
+                into.rest();
                 Poll::Pending
             }
         };

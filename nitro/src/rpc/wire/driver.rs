@@ -15,6 +15,8 @@ use crate::transport::{Filled, Frame, Link};
 
 /// Frames read before other tasks of the same thread get a turn.
 const FRAMES_A_TURN: usize = 256;
+/// DATA frames taken in before callers on other threads get at the state.
+const FRAMES_A_LOCK: usize = 32;
 /// Ticks of silence after which a PING is sent.
 const SILENT_TICKS_PING: u32 = 2;
 /// Ticks of silence after which the connection is closed.
@@ -127,7 +129,8 @@ impl<R: Role> Driver<R> {
     /// Reads what there is to read; whether anything moved.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool> {
         let mut frames = 0;
-        // Held from one DATA frame to the next, as they come in runs.
+        // Held from one DATA frame to the next, as they come in runs, and never across a wait: the
+        // state of a connection is one lock for its callers too.
         let mut state = None;
         self.role.begin_turn();
         loop {
@@ -145,6 +148,9 @@ impl<R: Role> Driver<R> {
             if let Some(frame) = self.link.next_frame()? {
                 frames += 1;
                 self.ticks.frames += 1;
+                if frames % FRAMES_A_LOCK == 0 {
+                    state = None;
+                }
                 check(&frame, !matches!(self.phase, Phase::Opening))?;
                 self.phase = Phase::Open;
                 if frame.header.kind == DATA {

@@ -119,6 +119,7 @@ impl Inbound {
         self.window = Window::new(self.window.size);
         self.inline = None;
         self.runs.clear();
+        self.spare.rest();
         self.lent = 0;
         self.partial = BytesMut::new();
         self.partial_cost = 0;
@@ -237,6 +238,11 @@ impl Inbound {
             self.spare = std::mem::replace(into, run);
             self.lent = cost;
         }
+    }
+
+    /// Gives back room, while there is a wait for more.
+    pub(super) fn rest(&mut self) {
+        self.spare.rest();
     }
 
     /// The only message there is, with what it cost; `None` when there are more.
