@@ -8,6 +8,7 @@ pub mod election;
 pub mod feed;
 pub mod greeter;
 mod keeper;
+pub mod leader;
 pub mod ledger;
 pub mod locks;
 pub mod queue;
@@ -23,6 +24,8 @@ pub fn systems() -> Vec<System> {
         feed::system(),
         feed::acks_before_sync(),
         greeter::system(),
+        leader::system(),
+        leader::unfenced(),
         ledger::system(),
         ledger::acks_before_sync(),
         locks::system(),

@@ -10,6 +10,7 @@ mod history;
 mod leaked;
 pub mod linearizable;
 pub mod model;
+mod promises;
 mod rules;
 mod share;
 mod signature;
@@ -26,6 +27,7 @@ use crate::system::{Breach, System};
 use crate::trace::{Blame, Contradiction, Difference, Trace};
 
 pub use history::{History, Made};
+pub use promises::promises;
 pub use signature::Signature;
 
 /// What is said of one kind at the most, before the rest is only counted.

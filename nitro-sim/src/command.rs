@@ -1,8 +1,9 @@
-//! The command line, over any systems: `run`, `explore`, `merge`, `replay`, `report`, `diff`,
-//! `verify`, `shrink`, `plan`, `check`, `systems`.
+//! The command line, over any systems: `run`, `hunt`, `explore`, `merge`, `replay`, `report`,
+//! `diff`, `verify`, `shrink`, `plan`, `check`, `systems`.
 
 mod explore;
 mod files;
+mod hunt;
 mod kept;
 mod report;
 mod results_file;
@@ -61,6 +62,8 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         html: Option<String>,
     },
+    /// Runs seeds until one fails, makes that failure small, and draws it
+    Hunt(hunt::Hunt),
     /// Runs many seeds of a scenario, and counts failures by what they have in common
     Explore(explore::Explore),
     /// Puts together the results of the parts of a sweep
@@ -230,6 +233,7 @@ impl Shell<'_> {
                 let plan = self.plan(&scenario, seed, swarm)?;
                 self.run(&scenario, &plan, &engine, [save, trace, html], out)
             }
+            Verb::Hunt(asked) => self.hunt(&asked, out, err),
             Verb::Explore(explore) => self.explore(&explore, out, err),
             Verb::Merge(merge) => self.merge(&merge, out),
             Verb::Replay {

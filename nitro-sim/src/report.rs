@@ -162,6 +162,15 @@ pub struct Latency {
 }
 
 impl Report {
+    /// The same, with a story that fits on a screen.
+    pub fn brief(run: &Run, command: impl Into<String>) -> Self {
+        let story = Slice::of(run).map_or_else(Vec::new, |slice| story::brief(run, &slice));
+        Self {
+            story,
+            ..Self::new(run, command)
+        }
+    }
+
     /// The account of a run that `command` repeats.
     pub fn new(run: &Run, command: impl Into<String>) -> Self {
         let (plan, trace) = (&run.plan, &run.outcome.trace);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use nitro::time::Instant;
 
 use crate::check::Signature;
+use crate::fault::Phase;
 use crate::plan::Plan;
 
 /// How often what comes of it is run: as often as nobody takes for chance.
@@ -212,8 +213,8 @@ pub fn shrink(
         return Err(ShrinkError::NoFailure(first));
     };
     let mut best = plan.clone();
-    best.recorded = None;
-    best.expected = None;
+    // It is no longer what a seed drew, or a run saved.
+    (best.swarm, best.recorded, best.expected) = (None, None, None);
     // A second run of each would show nothing else, and what comes of it is run three times.
     best.checks.replayed &= failure.is_of("replayed");
     let mut search = Search {
@@ -263,7 +264,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Whether a smaller plan fails alike; then it is the one to go on with.
     fn accepts(&mut self, candidate: Plan) -> bool {
-        if self.stopped.is_some() || candidate == self.best {
+        if self.stopped.is_some() || candidate == self.best || self.is_unhealed(&candidate) {
             return false;
         }
         let digest = candidate.digest();
@@ -288,6 +289,14 @@ impl Search<'_> {
         self.others.extend(failure);
         self.refused.insert(digest);
         false
+    }
+
+    /// Whether a fault goes on for ever that ended before, where the failure is that the cluster
+    /// does not come round afterwards: that would be no wonder.
+    fn is_unhealed(&self, candidate: &Plan) -> bool {
+        let goes_on = |id: &str| !ending(candidate).any(|ending| ending == id);
+        self.failure.is_of("converged")
+            && ending(&self.best).any(|id| candidate.fault_ids().contains(&id) && goes_on(id))
     }
 
     /// What forbids one more run.
@@ -335,6 +344,13 @@ impl Search<'_> {
             stopped: self.stopped,
         })
     }
+}
+
+/// The faults that end.
+fn ending(plan: &Plan) -> impl Iterator<Item = &str> {
+    let ends = plan.faults.iter();
+    let ends = ends.filter(|fault| fault.phase == Phase::End);
+    ends.map(|fault| fault.id.as_str())
 }
 
 #[cfg(test)]

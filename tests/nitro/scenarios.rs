@@ -36,6 +36,7 @@ scenarios! {
     greeter_registry_lost,
     greeter_rolling,
     greeter_slow_node,
+    leader_partition,
     ledger_crash,
     locks_crash,
     locks_pause,
@@ -43,7 +44,7 @@ scenarios! {
 }
 
 /// What is broken on purpose, and the invariant that finds it.
-const BROKEN: [(&str, &str); 5] = [
+const BROKEN: [(&str, &str); 6] = [
     (
         "feed_acks_before_sync_crash",
         "every acknowledged message is handled",
@@ -52,6 +53,7 @@ const BROKEN: [(&str, &str); 5] = [
         "ledger_acks_before_sync_crash",
         "every answer fits one history",
     ),
+    ("leader_unfenced_partition", "fenced"),
     ("locks_unfenced_pause", "no addition is lost"),
     (
         "locks_wall_clock_lease_jump",
@@ -75,7 +77,7 @@ fn what_is_broken_on_purpose_is_found_within_a_few_seeds() {
             let has = |words: &str| report.as_ref().is_some_and(|text| text.contains(words));
             has("verdict     FAIL") && has(invariant)
         };
-        assert!((1..=5).any(is_found), "{name} is not found");
+        assert!((1..=10).any(is_found), "{name} is not found");
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Merge {
     json: Option<String>,
 }
 
-fn jobs(text: &str) -> Result<NonZero<usize>, String> {
+pub(super) fn jobs(text: &str) -> Result<NonZero<usize>, String> {
     text.parse()
         .map_err(|_| "expected how many runs go on at a time, 1 or more".to_owned())
 }

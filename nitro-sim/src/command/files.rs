@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Problem;
 use crate::plan::Plan;
@@ -23,22 +23,33 @@ pub(super) fn print(out: &mut dyn Write, text: &str) -> Result<(), Problem> {
         .map_err(|error| format!("the output cannot be written: {error}"))
 }
 
-/// A file to be written after the run, opened before it, so that a run is not made in vain.
+/// A file to be written after the run, opened before it, so that a run is not made in vain. Where
+/// there was none and nothing is written, there is none after it.
 pub(super) struct Output {
     name: String,
     file: std::fs::File,
+    /// Whether it goes again.
+    is_new: bool,
 }
 
 impl Output {
     pub(super) fn open(name: Option<String>) -> Result<Option<Self>, Problem> {
-        let Some(name) = name else { return Ok(None) };
+        name.map(Self::begin).transpose()
+    }
+
+    pub(super) fn begin(name: String) -> Result<Self, Problem> {
+        let is_new = !Path::new(&name).exists();
         let mut options = OpenOptions::new();
         // What is there stays until there is something to replace it with.
         options.write(true).create(true).truncate(false);
         match options.open(&name) {
-            Ok(file) => Ok(Some(Self { name, file })),
+            Ok(file) => Ok(Self { name, file, is_new }),
             Err(error) => Err(format!("{name} cannot be written: {error}")),
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn write(
@@ -51,7 +62,18 @@ impl Output {
             out.flush()
         });
         let name = &self.name;
-        written.map_err(|error| format!("{name} cannot be written: {error}"))
+        written.map_err(|error| format!("{name} cannot be written: {error}"))?;
+        self.is_new = false;
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.is_new {
+            // It may have gone already.
+            let _ = std::fs::remove_file(&self.name);
+        }
     }
 }
 
@@ -95,6 +117,26 @@ impl Drop for Whole {
         // It is gone where the file was written.
         let _ = std::fs::remove_file(&self.part);
     }
+}
+
+/// The file of a plan that is kept under a name.
+pub(super) fn kept(name: &str) -> String {
+    format!("{}/{name}.toml", find_above("scenarios/found"))
+}
+
+/// Where findings go that nobody has asked to keep: in cargo's target directory, or where the
+/// program was not built there, in this one.
+pub(super) fn found_directory() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    let target = program
+        .ancestors()
+        .find(|above| above.join("CACHEDIR.TAG").exists());
+    let found = target
+        .map_or_else(PathBuf::new, Path::to_path_buf)
+        .join("found");
+    let here = std::env::current_dir().unwrap_or_default();
+    let from_here = found.strip_prefix(here).unwrap_or(&found);
+    from_here.display().to_string()
 }
 
 /// What begins a command that repeats this one.

@@ -9,17 +9,16 @@ use clap::Args;
 use nitro::host::Clock;
 use nitro::host::tokio::MachineClock;
 
-use super::files::{self, Whole};
+use super::files::{self, Output, Whole};
+use super::report::draw;
 use super::{PASS, Problem, Shell, engine_of, seed};
 use crate::engine;
+use crate::explore::interrupt::Interrupt;
 use crate::plan::{Expected, Plan};
 use crate::replay::to_save;
 use crate::report::Report;
-use crate::run::{Pool, Twice, run};
+use crate::run::{Pool, Run, Twice, run};
 use crate::shrink::{Judge, Limits, Progress, Shown, Shrunk, Size, Stopped, VERIFIED_RUNS, shrink};
-
-/// Where failures are kept.
-const FOUND: &str = "scenarios/found";
 
 #[derive(Debug, Args)]
 pub(super) struct Shrinking {
@@ -43,15 +42,35 @@ pub(super) struct Shrinking {
     /// Writes over a file that is there
     #[arg(long)]
     force: bool,
-    /// How many runs it makes at most
+    /// Writes a page that draws what comes of it, in one file
+    #[arg(long, value_name = "FILE")]
+    html: Option<String>,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+/// How far shrinking goes at the most.
+#[derive(Debug, Args)]
+pub(super) struct Bounds {
+    /// How many runs shrinking makes at most
     #[arg(long, value_name = "RUNS", default_value_t = Limits::default().runs_max)]
     runs_max: u32,
-    /// How many seconds it takes at most
+    /// How many seconds shrinking takes at most
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().wall_max.as_secs())]
     wall_max: u64,
 }
 
-fn name(text: &str) -> Result<String, String> {
+impl Bounds {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            runs_max: self.runs_max,
+            wall_max: Duration::from_secs(self.wall_max),
+        }
+    }
+}
+
+/// The name of a plan that is kept.
+pub(super) fn name(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     match !text.is_empty() && text.chars().all(is_plain) {
         true => Ok(text.to_owned()),
@@ -89,30 +108,27 @@ impl Shell<'_> {
         let engine = asked.engine.clone().or(saved_by.cloned());
         let engine = engine.unwrap_or_else(|| engine::NAMES[0].to_owned());
         engine_of(&engine)?;
-        let save = asked
-            .name
-            .map(|name| format!("{}/{name}.toml", files::find_above(FOUND)));
-        let save = save.or(asked.save);
+        let save = asked.name.map(|name| files::kept(&name)).or(asked.save);
         let save = save
             .map(|save| Whole::begin(&save, asked.force))
             .transpose()?;
-        let limits = Limits {
-            runs_max: asked.runs_max,
-            wall_max: Duration::from_secs(asked.wall_max),
-        };
-        let shrunk = self.shrunk(&plan, &engine, limits, err)?;
+        let page = Output::open(asked.html)?;
+        let shrunk = self.shrunk(&plan, &engine, asked.bounds.limits(), err)?;
         files::print(out, &Told(&shrunk).to_string())?;
-        self.keep(&shrunk, &engine, save, out)?;
+        let run = self.run_small(&shrunk.after, &engine)?;
+        self.keep(&shrunk, &run, save, page, out)?;
         Ok(PASS)
     }
 
-    fn shrunk(
+    pub(super) fn shrunk(
         &self,
         plan: &Plan,
         engine: &str,
         limits: Limits,
         err: &mut dyn Write,
     ) -> Result<Shrunk, Problem> {
+        // Held back before the pool starts its processes, which are to outlive it as well.
+        let interrupt = Interrupt::hold();
         let pool = Pool::new(self.systems, engine, 1);
         let clock = MachineClock::new();
         let mut shown = None;
@@ -124,7 +140,7 @@ impl Shell<'_> {
                 // What cannot be shown is no reason to stop.
                 let _ = writeln!(err, "{}", Line(progress));
             }
-            true
+            !interrupt.is_asked()
         };
         let shrunk = shrink(
             plan,
@@ -136,32 +152,42 @@ impl Shell<'_> {
         shrunk.map_err(|error| error.to_string())
     }
 
-    /// Runs what has come of it once more, for its report, and saves it.
-    fn keep(
-        &self,
-        shrunk: &Shrunk,
-        engine: &str,
-        save: Option<Whole>,
-        out: &mut dyn Write,
-    ) -> Result<(), Problem> {
+    /// Runs what has come of it once more, for its report.
+    pub(super) fn run_small(&self, plan: &Plan, engine: &str) -> Result<Run, Problem> {
         let anew = engine::anew(engine, self.systems);
         let anew = anew.map_err(|error| format!("the engine does not start: {error}"))?;
         let anew = anew.ok_or_else(|| format!("there is no engine \"{engine}\""))?;
-        let run = run(&shrunk.after, self.systems, &*anew).map_err(|error| error.to_string())?;
+        run(plan, self.systems, &*anew).map_err(|error| error.to_string())
+    }
+
+    /// Reports what has come of it, and saves it.
+    fn keep(
+        &self,
+        shrunk: &Shrunk,
+        run: &Run,
+        save: Option<Whole>,
+        page: Option<Output>,
+        out: &mut dyn Write,
+    ) -> Result<(), Problem> {
         let command = match &save {
             Some(save) => format!("{} replay {}", self.program, save.name()),
             None => "not saved: add --name NAME or --save FILE".to_owned(),
         };
-        let report = Report::new(&run, command);
+        let report = Report::new(run, command.as_str());
         let written = report.write_text(out);
         written.map_err(|error| format!("the report cannot be written: {error}"))?;
+        draw(run, &command, page)?;
         let Some(save) = save else { return Ok(()) };
-        let mut plan = to_save(&run);
-        plan.expected = Some(Expected::Failure(shrunk.failure.to_string()));
-        let head = head(shrunk, self.program, save.name());
         let name = save.name().to_owned();
-        save.end(&format!("{head}{}", plan.to_text()))?;
+        save.end(&self.text_to_keep(shrunk, run, &name))?;
         files::print(out, &format!("saved       {name}\n"))
+    }
+
+    /// What a kept plan's file says: what it is, and the plan with what it must show.
+    pub(super) fn text_to_keep(&self, shrunk: &Shrunk, run: &Run, file: &str) -> String {
+        let mut plan = to_save(run);
+        plan.expected = Some(Expected::Failure(shrunk.failure.to_string()));
+        format!("{}{}", head(shrunk, self.program, file), plan.to_text())
     }
 }
 
@@ -222,25 +248,14 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// What has come of it, as before and after.
-struct Told<'a>(&'a Shrunk);
+/// How much smaller it is than before, in lines.
+pub(super) struct Smaller<'a>(pub(super) &'a Shrunk);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for Smaller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shrunk {
-            before: plan,
-            after,
-            ..
-        } = self.0;
-        let (before, left) = (Size::of(plan), Size::of(after));
-        let (runs, wall) = (self.0.runs, self.0.wall.as_secs_f64());
-        writeln!(
-            f,
-            "{}, seed {}, shrunk by {runs} runs in {wall:.1} s\n",
-            plan.scenario, plan.seed
-        )?;
-        let count = |before: usize, left: usize| (before.to_string(), left.to_string());
-        let seconds = |ms: u64| format!("{}", ms as f64 / 1000.0);
+        let [before, left] = [&self.0.before, &self.0.after].map(Size::of);
+        let count = |before: usize, left: usize| [before, left].map(|size| size.to_string());
+        let seconds = [before, left].map(|size| format!("{}", size.duration_ms as f64 / 1000.0));
         let lines = [
             ("faults", count(before.faults, left.faults)),
             (
@@ -249,21 +264,30 @@ impl fmt::Display for Told<'_> {
             ),
             ("nodes", count(before.nodes, left.nodes)),
             ("operations", count(before.operations, left.operations)),
-            (
-                "seconds",
-                (seconds(before.duration_ms), seconds(left.duration_ms)),
-            ),
-            (
-                "latency",
-                (
-                    plan.network.latency.to_string(),
-                    after.network.latency.to_string(),
-                ),
-            ),
+            ("seconds", seconds),
         ];
-        for (what, (before, left)) in lines {
+        for (what, [before, left]) in lines {
             writeln!(f, "  {what:<13} {before:>12} -> {left}")?;
         }
+        Ok(())
+    }
+}
+
+/// What has come of it, as before and after.
+struct Told<'a>(&'a Shrunk);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shrunk { before, after, .. } = self.0;
+        let (runs, wall) = (self.0.runs, self.0.wall.as_secs_f64());
+        writeln!(
+            f,
+            "{}, seed {}, shrunk by {runs} runs in {wall:.1} s\n",
+            before.scenario, before.seed
+        )?;
+        let [was, is] = [before, after].map(|plan| plan.network.latency.to_string());
+        let smaller = Smaller(self.0);
+        writeln!(f, "{smaller}  {:<13} {was:>12} -> {is}", "latency")?;
         writeln!(f, "\nfailure     {}", self.0.failure)?;
         for other in &self.0.others {
             writeln!(
@@ -272,17 +296,21 @@ impl fmt::Display for Told<'_> {
             )?;
         }
         if let Some(stopped) = self.0.stopped {
-            let why = match stopped {
-                Stopped::Runs => "it has made as many runs as it may (--runs-max)",
-                Stopped::Wall => "it has taken as long as it may (--wall-max)",
-                Stopped::Asked => "it was interrupted",
-            };
-            writeln!(f, "ended early {why}: there may be less to it")?;
+            writeln!(f, "ended early {}: there may be less to it", why(stopped))?;
         }
         writeln!(
             f,
             "verified    {VERIFIED_RUNS} runs, one trace: {}\n",
             self.0.digest
         )
+    }
+}
+
+/// Why it ended before nothing more could be left out, in words.
+pub(super) const fn why(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Runs => "it has made as many runs as it may (--runs-max)",
+        Stopped::Wall => "it has taken as long as it may (--wall-max)",
+        Stopped::Asked => "it was interrupted",
     }
 }

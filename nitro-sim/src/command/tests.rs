@@ -1,5 +1,6 @@
 //! The command line: its words, its exit codes, and what it says of wrong input.
 
+mod hunt;
 mod kept;
 mod report;
 
@@ -355,4 +356,27 @@ fn a_test_runs_many_seeds_in_one_line_and_says_how_to_see_its_failure_again() {
     let none = std::panic::catch_unwind(|| crate::assert_passes_seeds("none.toml", 9, Vec::new));
     let message = nitro::host::tasks::panic_message(&*none.unwrap_err());
     assert!(message.contains("none.toml cannot be read"), "{message}");
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_no_empty_file() {
+    let desk = Desk::new(
+        &SCENARIO
+            .replace("kind = \"partition\"", "kind = \"pause\"")
+            .replace(
+                "groups = [[\"server\"], [\"client\"]]",
+                "node = \"server-1\"",
+            ),
+    );
+    let files = "--save @plan.toml --trace @trace.jsonl --html @page.html";
+    let said = desk.say(&format!("run @s.toml --seed 7 --engine turmoil {files}"));
+    assert_eq!(said.code, 2, "{}", said.out);
+    assert!(said.err.contains("pause"), "{}", said.err);
+    for name in ["plan.toml", "trace.jsonl", "page.html"] {
+        assert!(!Path::new(&desk.path(name)).exists(), "{name}");
+    }
+    std::fs::write(desk.path("page.html"), "before").unwrap();
+    desk.say(&format!("run @s.toml --seed 7 --engine turmoil {files}"));
+    let kept = std::fs::read_to_string(desk.path("page.html")).unwrap();
+    assert_eq!(kept, "before");
 }

@@ -1,5 +1,5 @@
 //! The causal slice of a failure: what happened before the events that a check blames, and what
-//! lies between them.
+//! lies between them and the messages that brought them.
 
 use crate::check::Verdict;
 use crate::fault::{Phase, PlannedFault};
@@ -15,12 +15,16 @@ const THREAD_MIN: usize = 40;
 pub struct Slice {
     /// The events of what is blamed, in order.
     pub blamed: Vec<usize>,
+    /// The messages that brought them, as far as that can be told, in order.
+    pub brought: Vec<usize>,
     /// Of each event of the trace, whether it happened before a blamed one, or is one.
     pub past: Vec<bool>,
-    /// Of each event of the past, whether a blamed one happened before it too: the thread that
-    /// joins them. At least the last [`THREAD_MIN`] of the past where there are so many.
+    /// Of each event of the past, whether a blamed one, or a message that brought one, happened
+    /// before it too: the thread that joins them. At least the last [`THREAD_MIN`] of the past
+    /// where there are so many.
     pub thread: Vec<bool>,
-    /// When the thread begins and ends, in microseconds.
+    /// When the thread begins and ends, in microseconds. A fault that was in force when it begins
+    /// is in it from its own beginning, if that does not make it more than twice as long.
     pub window_us: [u64; 2],
     /// The faults in force during the thread, by their place in the plan.
     pub faults: Vec<usize>,
@@ -44,8 +48,12 @@ impl Slice {
         let events = trace.events();
         let clocks = Clocks::of(trace);
         let past = clocks.past_of(&blamed);
+        let brought = blamed.iter().flat_map(|event| brought(events, *event));
+        let mut brought: Vec<usize> = brought.collect();
+        brought.sort_unstable();
+        let first = [&blamed[..], &brought[..]].concat();
         let is_between = |event: usize| {
-            past[event] && blamed.iter().any(|first| clocks.is_known_to(*first, event))
+            past[event] && first.iter().any(|first| clocks.is_known_to(*first, event))
         };
         let mut thread: Vec<bool> = (0..events.len()).map(is_between).collect();
         // What is done from outside has no clock, and may be blamed all the same.
@@ -64,9 +72,11 @@ impl Slice {
             place(thread.iter().position(|is_in| *is_in)),
             place(thread.iter().rposition(|is_in| *is_in)),
         ];
+        let window_us = with_beginnings(faults, window_us);
         Self {
             faults: in_force(faults, window_us),
             blamed,
+            brought,
             past,
             thread,
             window_us,
@@ -82,6 +92,28 @@ impl Slice {
     pub fn thread_count(&self) -> usize {
         count(&self.thread)
     }
+}
+
+/// The messages that brought an event, as far as that can be told: those that its node read in the
+/// same moment. They may have been on their way for long.
+fn brought(events: &[Event], event: usize) -> impl Iterator<Item = usize> {
+    let Event { at_us, node, .. } = &events[event];
+    let moment = events[..event].iter().rev();
+    let moment = moment.take_while(|earlier| earlier.at_us == *at_us);
+    let of_node = moment.filter(|earlier| earlier.node == *node);
+    of_node.filter_map(|earlier| match earlier.kind {
+        EventKind::Received { message } => usize::try_from(message).ok(),
+        _ => None,
+    })
+}
+
+/// A window that begins with what was in force when it began.
+fn with_beginnings(faults: &[PlannedFault], [from_us, to_us]: [u64; 2]) -> [u64; 2] {
+    let earliest_us = from_us.saturating_sub(to_us - from_us);
+    let begun = in_force(faults, [from_us, from_us]).into_iter();
+    let begun = begun.map(|place| faults[place].at_ms * 1000);
+    let begun = begun.filter(|at_us| *at_us >= earliest_us).min();
+    [begun.unwrap_or(from_us).min(from_us), to_us]
 }
 
 fn count(events: &[bool]) -> usize {

@@ -11,6 +11,9 @@ use crate::trace::{Event, EventKind, LogLevel, MessageOutcome, OperationOutcome,
 /// How many steps a story has at most.
 const STEPS_MAX: usize = 30;
 
+/// How many a short one has, which stands on a screen beside other things.
+const BRIEF_STEPS_MAX: usize = 18;
+
 /// How many characters of a value or a message are told.
 const SAID_CHARS_MAX: usize = 90;
 
@@ -45,15 +48,28 @@ enum Weight {
     Call,
 }
 
-/// The story of a slice: at most [`STEPS_MAX`] steps.
+/// The story of a slice.
 pub(super) fn tell(run: &Run, slice: &Slice) -> Vec<Step> {
+    told(run, slice, STEPS_MAX, |_| true)
+}
+
+/// The story without what is merely sent, unless something befell it.
+pub(super) fn brief(run: &Run, slice: &Slice) -> Vec<Step> {
+    told(run, slice, BRIEF_STEPS_MAX, |weight| {
+        weight != Weight::Message
+    })
+}
+
+/// At most so many steps, of the weights that are wanted.
+fn told(run: &Run, slice: &Slice, steps_max: usize, is_wanted: fn(Weight) -> bool) -> Vec<Step> {
     let trace = &run.outcome.trace;
     let read = read_times(trace);
     let akin = akin(trace, slice);
     let mut said: BTreeMap<&str, String> = BTreeMap::new();
     let mut told: Vec<(Weight, usize)> = Vec::new();
     for (place, event) in trace.events().iter().enumerate() {
-        let Some(weight) = weight(slice, &akin, place, event) else {
+        let weight = weight(slice, &akin, place, event);
+        let Some(weight) = weight.filter(|weight| is_wanted(*weight)) else {
             continue;
         };
         if weight == Weight::Word {
@@ -70,7 +86,7 @@ pub(super) fn tell(run: &Run, slice: &Slice) -> Vec<Step> {
     // Of those that tell as much, the later are nearer to the failure.
     told.sort_by_key(|(weight, place)| (*weight, std::cmp::Reverse(*place)));
     let earlier = earlier_faults(run, slice);
-    told.truncate(STEPS_MAX.saturating_sub(earlier.len()));
+    told.truncate(steps_max.saturating_sub(earlier.len()));
     let mut places: Vec<usize> = told.into_iter().map(|(_, place)| place).collect();
     places.sort_unstable();
     let mut steps = earlier;
@@ -111,7 +127,7 @@ fn earlier_faults(run: &Run, slice: &Slice) -> Vec<Step> {
     let step = |fault: &crate::fault::PlannedFault| Step {
         at_us: fault.at_ms * 1000,
         node: None,
-        what: format!("{} is in force: {}", fault.id, fault.fault),
+        what: clip(&format!("{} is in force: {}", fault.id, fault.fault)),
         is_blamed: false,
         event: None,
         skipped: 0,
@@ -136,6 +152,9 @@ fn weight(slice: &Slice, akin: &BTreeSet<u64>, place: usize, event: &Event) -> O
     if slice.blamed.binary_search(&place).is_ok() {
         return Some(Weight::Blamed);
     }
+    if slice.brought.binary_search(&place).is_ok() {
+        return Some(Weight::Fault);
+    }
     let [from_us, to_us] = slice.window_us;
     let is_in_window = (from_us..=to_us).contains(&event.at_us);
     match &event.kind {
@@ -144,8 +163,11 @@ fn weight(slice: &Slice, akin: &BTreeSet<u64>, place: usize, event: &Event) -> O
             is_in_window.then_some(Weight::Life)
         }
         EventKind::TaskPanicked { .. } => is_in_window.then_some(Weight::Trouble),
+        // What a node says of itself is seldom, and tells what the thread came to meet.
+        EventKind::Note { .. } | EventKind::Log { .. } => {
+            (is_in_window && slice.past[place]).then_some(Weight::Word)
+        }
         _ if !slice.thread[place] => None,
-        EventKind::Note { .. } | EventKind::Log { .. } => Some(Weight::Word),
         EventKind::ConnectFailed { .. } | EventKind::Broken { .. } => Some(Weight::Trouble),
         EventKind::Call { operation, .. } | EventKind::Outcome { operation, .. } => {
             Some(match akin.contains(operation) {
@@ -154,8 +176,8 @@ fn weight(slice: &Slice, akin: &BTreeSet<u64>, place: usize, event: &Event) -> O
             })
         }
         EventKind::Message { outcome, .. } => Some(match outcome {
-            MessageOutcome::Sent => Weight::Message,
-            _ => Weight::Trouble,
+            MessageOutcome::Dropped => Weight::Trouble,
+            _ => Weight::Message,
         }),
         _ => None,
     }
@@ -176,7 +198,7 @@ fn words(event: &Event, place: usize, read: &[Option<u64>]) -> String {
                 crate::fault::Phase::Begin => "begins",
                 crate::fault::Phase::End => "ends",
             };
-            format!("{fault} {phase}: {what}")
+            format!("{fault} {phase}: {}", clip(what))
         }
         EventKind::Connect { to } => format!("opens a stream to {to}"),
         EventKind::Connected { to } => format!("has a stream to {to}"),

@@ -24,12 +24,16 @@ impl Report {
         self.head(out)?;
         self.fault_table(out)?;
         self.operation_table(out)?;
-        self.story(out)?;
+        self.write_story(out)?;
         self.foot(out)
     }
 
-    /// What happened, in order: a line a step, cut where a terminal ends.
-    fn story(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// Writes what happened, in order: a line a step, cut where a terminal ends.
+    ///
+    /// # Errors
+    ///
+    /// What the writer says.
+    pub fn write_story(&self, out: &mut dyn Write) -> io::Result<()> {
         if self.story.is_empty() {
             return Ok(());
         }

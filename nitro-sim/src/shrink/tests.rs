@@ -228,6 +228,17 @@ fn another_failure_is_never_taken_for_this_one() {
     assert_eq!(judge(&shrunk.after), Some("no answer"));
 }
 
+/// A cluster that is never healed does not come round, and that is no failure of its own.
+#[test]
+fn what_ended_before_ends_still_where_the_failure_comes_after_it() {
+    let is_cut = |plan: &Plan| has_fault(plan, "partition");
+    let stuck = |plan: &Plan| is_cut(plan).then_some("converged");
+    let after = shrunk(&plan(7), stuck).after;
+    assert_eq!(after.faults.len(), 2, "it begins and ends");
+    let lost = |plan: &Plan| is_cut(plan).then_some("an update is lost");
+    assert_eq!(shrunk(&plan(7), lost).after.faults.len(), 1);
+}
+
 #[test]
 fn a_plan_that_passes_is_not_shrunk() {
     let error = shrunk_within(&plan(7), Limits::default(), |_| None).unwrap_err();

@@ -232,6 +232,17 @@ class Diagram {
     for (const m of visible) (filter.isMessageLit(run, m) ? lit : dim).push(m);
     this.arrows(dim, false, dim.length > 1500, isMany);
     this.arrows(lit, true, lit.length > 1500, isMany);
+    // What brought the failure, on top of all.
+    for (const m of visible) if (run.brought.has(m.event)) this.broughtBy(m);
+  }
+
+  broughtBy(m) {
+    const { pen, scale, colours } = this;
+    if (m.read_us < 0) return;
+    const [x1, y1] = [scale.x(m.sent), this.lineOf.get(m.from)];
+    const [x2, y2] = [scale.x(m.read_us), this.lineOf.get(m.to)];
+    line(pen, x1, y1, x2, y2, colours.blame, 2.5, m.fate === 1 || m.fate === 2 ? [7, 4] : []);
+    head(pen, x1, y1, x2, y2, colours.blame, 9);
   }
 
   arrows(all, isLit, isPlain, isMany) {
@@ -345,6 +356,7 @@ class Diagram {
   ticks() {
     const { pen, scale, colours, run, filter } = this;
     const seen = new Set();
+    const taken = [];
     for (const mark of run.marks) {
       if (mark.at < scale.from || mark.at > scale.to || !this.lineOf.has(mark.node)) continue;
       const x = scale.x(mark.at);
@@ -363,7 +375,12 @@ class Diagram {
         pen.textBaseline = "middle";
         const words = clip(run.text(mark.text), 34);
         const wide = pen.measureText(words).width + 10;
-        tag(pen, Math.min(x + 3, this.width - wide - 4), y + 12, words, colour, colours.paper);
+        const left = Math.min(x + 3, this.width - wide - 4);
+        // Words that would lie on others stand below them, as far as the lane goes.
+        let low = y + 12;
+        while (taken.some((box) => box.low === low && left < box.to && left + wide > box.from)) low += 15;
+        taken.push({ low, from: left, to: left + wide });
+        tag(pen, left, low, words, colour, colours.paper);
       } else {
         line(pen, x, y + 3, x, y + (kind === "note" ? 9 : 11), colour, 1.5);
       }

@@ -99,6 +99,7 @@ struct Marks {
 #[derive(Default, Serialize)]
 struct Runs {
     blamed: Vec<usize>,
+    brought: Vec<usize>,
     past: Vec<usize>,
     thread: Vec<usize>,
 }
@@ -178,6 +179,7 @@ fn first_sight(plan: &Plan) -> [u64; 2] {
 fn runs(slice: &Slice) -> Runs {
     Runs {
         blamed: slice.blamed.clone(),
+        brought: slice.brought.clone(),
         past: lengths(&slice.past),
         thread: lengths(&slice.thread),
     }

@@ -114,7 +114,8 @@ class Panel {
     if (this.run.faults.length > 0) table.append(row("th", ["from", "to", "what", "touched"]));
     for (const fault of this.run.faults) {
       const to = fault.to < 0 ? "end" : (fault.to / 1e6).toFixed(3);
-      const line = row("td", [(fault.from / 1e6).toFixed(3), to, fault.what, String(fault.touched)]);
+      const line = row("td", [(fault.from / 1e6).toFixed(3), to, clip(fault.what, 90), String(fault.touched)]);
+      line.title = fault.what;
       line.className = "step";
       this.step(line, fault.from);
       table.append(line);

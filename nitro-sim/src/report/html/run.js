@@ -17,6 +17,7 @@ class Run {
     this.messages = rows(raw.messages);
     this.marks = rows(raw.marks);
     this.blamed = new Set(raw.slice.blamed);
+    this.brought = new Set(raw.slice.brought);
     this.flags = flags(raw.events, raw.slice);
     this.window = raw.window_us;
     this.events = raw.events;

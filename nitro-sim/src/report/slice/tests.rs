@@ -76,6 +76,37 @@ fn a_thread_begins_with_the_first_that_is_blamed_once_it_is_long() {
     assert_eq!((slice.past_count(), slice.window_us), (91, [21, 91]));
 }
 
+/// What was on its way for long, and what was wrong with the network then, is what matters.
+#[test]
+fn a_thread_begins_with_the_message_that_brought_what_is_blamed_and_the_fault_of_that_time() {
+    let mut events = vec![
+        event(5_000, "a", act()),
+        event(6_000, "a", message("a", "c")),
+        event(7_000, "a", act()),
+    ];
+    events.extend((100..150).map(|at| event(at * 1000, "c", act())));
+    events.push(event(150_000, "c", EventKind::Received { message: 1 }));
+    events.push(event(150_000, "c", act()));
+    let last = events.len() - 1;
+    let fault = |at_ms, phase| PlannedFault {
+        id: "cut".to_owned(),
+        at_ms,
+        phase,
+        fault: Fault::Pause {
+            node: "a".to_owned(),
+        },
+    };
+    let faults = [fault(4, Phase::Begin), fault(9, Phase::End)];
+    let trace = trace(events);
+    let slice = Slice::before(&trace, &faults, vec![30, last]);
+    assert_eq!(slice.thread[..3], [false, true, false]);
+    assert_eq!((slice.window_us, slice.faults), ([4_000, 150_000], vec![0]));
+    // One that began long before would leave nothing else to be seen.
+    let of_old = [fault(4, Phase::Begin)];
+    let late = Slice::before(&trace, &of_old, vec![last - 1]);
+    assert_eq!(late.window_us[0], 111_000);
+}
+
 #[test]
 fn the_faults_in_force_are_those_that_overlap_the_thread() {
     let fault = |id: &str, at_ms, phase| PlannedFault {
