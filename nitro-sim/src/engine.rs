@@ -1,13 +1,6 @@
 //! What makes a trace of a plan. An engine that cannot do what a plan asks refuses before the
 //! run, by name.
 
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-)))]
-mod elsewhere;
 mod ended;
 #[cfg(all(
     target_os = "linux",
@@ -16,33 +9,27 @@ mod ended;
     not(madsim)
 ))]
 pub mod event;
-mod logs;
-pub mod turmoil;
-
-use std::fmt;
-use std::io;
-use std::time::Duration;
-
-use crate::fault::Fault;
-use crate::plan::Plan;
-use crate::scenario::Network;
-use crate::system::{Source, System, Systems};
-pub use crate::trace::Ended;
-use crate::trace::{Difference, Trace};
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64"),
     not(madsim)
 )))]
-pub use elsewhere::Worker;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-))]
-pub use event::Worker;
+#[path = "engine/elsewhere.rs"]
+pub mod event;
+mod logs;
+pub mod turmoil;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::scenario::Network;
+use crate::system::{Source, System};
+pub use crate::trace::Ended;
+use crate::trace::{Difference, Trace};
+pub use event::{DEFAULT_NOTE, NAMES, Worker, anew, by_name};
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
@@ -176,94 +163,6 @@ pub fn accepts(engine: &dyn Engine, plan: &Plan) -> Result<(), Refusal> {
         engine: engine.name().to_owned(),
         reasons,
     })
-}
-
-/// The engines by name; the first is the default.
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-))]
-pub const NAMES: [&str; 2] = ["event", "turmoil"];
-
-/// What there is to say of the default engine of this machine.
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-))]
-pub const DEFAULT_NOTE: Option<&str> = None;
-
-/// The engines by name; the first is the default. The event engine is for Linux.
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-)))]
-pub const NAMES: [&str; 1] = ["turmoil"];
-
-/// What there is to say of the default engine of this machine.
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-)))]
-pub const DEFAULT_NOTE: Option<&str> = Some(
-    "the engine event is for Linux on x86-64 or aarch64, with glibc; here the default is turmoil, \
-     which is slower, and whose digests are its own",
-);
-
-/// The engine of a name in a process that has done nothing before, where it can have one: what
-/// runs of it have in common is the plan alone.
-///
-/// # Errors
-///
-/// When it cannot be started.
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-))]
-pub fn anew(name: &str, systems: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
-    match (name, systems.source()) {
-        ("event", Some(source)) => Ok(Some(Box::new(event::Worker::start(source)?))),
-        _ => Ok(by_name(name)),
-    }
-}
-
-/// The engine of a name; here none has a process of its own.
-///
-/// # Errors
-///
-/// None here.
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-)))]
-pub fn anew(name: &str, _: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
-    Ok(by_name(name))
-}
-
-/// The engine of a name.
-pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
-    match name {
-        #[cfg(all(
-            target_os = "linux",
-            target_env = "gnu",
-            any(target_arch = "x86_64", target_arch = "aarch64"),
-            not(madsim)
-        ))]
-        "event" => Some(Box::new(event::Event::default())),
-        "turmoil" => Some(Box::new(turmoil::Turmoil)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

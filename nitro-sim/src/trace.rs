@@ -127,7 +127,7 @@ impl Trace {
     /// # Errors
     ///
     /// What the writer says.
-    pub(crate) fn send(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn send(&self, out: &mut dyn Write) -> io::Result<()> {
         let head = (&self.header, self.count, self.bytes.len());
         serde_json::to_writer(&mut *out, &head)?;
         writeln!(out)?;
@@ -139,7 +139,7 @@ impl Trace {
     /// # Errors
     ///
     /// When it is cut short.
-    pub(crate) fn receive(input: &mut dyn BufRead) -> io::Result<Self> {
+    pub fn receive(input: &mut dyn BufRead) -> io::Result<Self> {
         let mut head = String::new();
         input.read_line(&mut head)?;
         let (header, count, length): (Header, usize, usize) = serde_json::from_str(&head)?;

@@ -1,10 +1,49 @@
-//! Where the event engine does not run, there are no processes for runs either.
+//! What stands in the event engine's place where that does not run: turmoil is the only engine
+//! there, and no run has a process of its own.
 
 use std::convert::Infallible;
 use std::io;
 
-use super::Job;
-use crate::system::Source;
+use super::turmoil::Turmoil;
+use super::{Ended, Engine, Job, Tell};
+use crate::plan::Plan;
+use crate::system::{Source, System, Systems};
+
+/// The engines by name; the first is the default.
+pub const NAMES: [&str; 1] = ["turmoil"];
+
+/// What there is to say of the default engine of this machine.
+pub const DEFAULT_NOTE: Option<&str> = Some(
+    "the engine event is for Linux on x86-64 or aarch64, with glibc; here the default is turmoil, \
+     which is slower, and whose digests are its own",
+);
+
+/// The engine of a name.
+pub fn by_name(name: &str) -> Option<Box<dyn Engine>> {
+    match name {
+        "turmoil" => Some(Box::new(Turmoil)),
+        _ => None,
+    }
+}
+
+/// The engine of a name; here none has a process of its own.
+///
+/// # Errors
+///
+/// None here.
+pub fn anew(name: &str, _: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
+    Ok(by_name(name))
+}
+
+/// Runs a plan of another engine, and answers with what `tell` says.
+pub(super) fn told_apart(
+    engine: &(dyn Engine + Sync),
+    plan: &Plan,
+    system: &System,
+    tell: Tell,
+) -> Result<Vec<u8>, Ended> {
+    Ok(tell(plan, system, &engine.run(plan, system)))
+}
 
 /// A process that has done nothing before: here there is none.
 #[derive(Debug)]

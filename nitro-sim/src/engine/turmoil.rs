@@ -88,12 +88,6 @@ impl Engine for Turmoil {
     }
 
     /// The run has a process of its own where there are such: there, whatever it does is a result.
-    #[cfg(all(
-        target_os = "linux",
-        target_env = "gnu",
-        any(target_arch = "x86_64", target_arch = "aarch64"),
-        not(madsim)
-    ))]
     fn tell(&self, plan: &Plan, system: &System, tell: super::Tell) -> Result<Vec<u8>, Ended> {
         super::event::told_apart(self, plan, system, tell)
     }
