@@ -4,6 +4,7 @@ mod ambient;
 mod escapes;
 mod faults;
 mod orders;
+mod words;
 
 use std::time::Duration;
 
