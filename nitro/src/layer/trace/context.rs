@@ -63,31 +63,58 @@ impl TraceContext {
     }
 
     /// The trace's id, as text.
-    pub fn trace_hex(&self) -> impl fmt::Display {
-        format!("{:032x}", self.trace_id)
+    pub fn trace_hex(&self) -> impl fmt::Display + use<> {
+        Hex::<32>(self.trace_id)
     }
 
     /// The span's id, as text.
-    pub fn span_hex(&self) -> impl fmt::Display {
-        format!("{:016x}", self.span_id)
+    pub fn span_hex(&self) -> impl fmt::Display + use<> {
+        Hex::<16>(u128::from(self.span_id))
     }
 }
 
 /// A number of exactly so many lower-case hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
-    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let valid = text.len() == digits && text.bytes().all(lower);
-    valid.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+    let mut number = 0;
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        number = number << 4 | u128::from(digit);
+    }
+    (text.len() == digits).then_some(number)
+}
+
+/// A number as so many hexadecimal digits. Every call writes three of them on either side, for
+/// which the standard library's own way takes as long as the rest of the layer.
+struct Hex<const DIGITS: usize>(u128);
+
+impl<const DIGITS: usize> Hex<DIGITS> {
+    fn bytes(&self) -> [u8; DIGITS] {
+        let digit = |place| self.0 >> (4 * (DIGITS - 1 - place)) & 0xf;
+        std::array::from_fn(|place| b"0123456789abcdef"[digit(place) as usize])
+    }
+}
+
+impl<const DIGITS: usize> fmt::Display for Hex<DIGITS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ascii(&self.bytes()))
+    }
+}
+
+fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("digits are ASCII")
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            trace_id,
-            span_id,
-            flags,
-        } = self;
-        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+        let mut text = *b"00-................................-................-..";
+        text[3..35].copy_from_slice(&Hex::<32>(self.trace_id).bytes());
+        text[36..52].copy_from_slice(&Hex::<16>(u128::from(self.span_id)).bytes());
+        text[53..].copy_from_slice(&Hex::<2>(u128::from(self.flags)).bytes());
+        f.write_str(ascii(&text))
     }
 }
 
