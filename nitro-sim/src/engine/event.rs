@@ -20,6 +20,7 @@ mod logs;
 pub mod net;
 mod outcome;
 mod process;
+mod ready;
 mod shim;
 mod timers;
 mod turn;

@@ -1,6 +1,5 @@
 //! The nodes of a run and what is done to them, event by event: time is what the next one says.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use nitro::time::Instant;
 use super::clock::NodeClock;
 use super::life::{self, Life, Part};
 use super::net::{Net, NetSettings};
+use super::ready::Ready;
 use super::turn::{Machine, Ran};
 use super::watch::{self, Page};
 use crate::draw::{Draw, Moments};
@@ -46,8 +46,7 @@ pub(super) struct Cluster<'p> {
     pub(super) recorder: Recorder,
     pub(super) now: u64,
     pub(super) next_fault: usize,
-    /// Which node is to be entered when. The number in the middle parts those of one time.
-    ready: BTreeSet<(u64, u64, usize)>,
+    ready: Ready,
     time_us: Arc<AtomicU64>,
     page: &'static Page,
     turns_now: u64,
@@ -60,8 +59,6 @@ pub(super) struct Seat {
     ties: Moments,
     pub(super) clock: NodeClock,
     pub(super) running: Option<(Machine, Life)>,
-    /// Where it stands among those that are ready.
-    entry: Option<(u64, u64)>,
     /// The faults that pause it.
     pub(super) pauses: Vec<String>,
     /// The faults that slow it down, and how many times.
@@ -92,7 +89,6 @@ impl<'p> Cluster<'p> {
             part,
             clock: NodeClock::default(),
             running: None,
-            entry: None,
             pauses: Vec::new(),
             slows: Vec::new(),
             clock_faults: Vec::new(),
@@ -102,12 +98,12 @@ impl<'p> Cluster<'p> {
         let parts = life::parts(plan, system, &recorder);
         let mut cluster = Self {
             plan,
+            ready: Ready::default(),
             nodes: parts.into_iter().map(seat).collect(),
             net,
             recorder,
             now: 0,
             next_fault: 0,
-            ready: BTreeSet::new(),
             time_us,
             page,
             turns_now: 0,
@@ -155,7 +151,7 @@ impl<'p> Cluster<'p> {
 
     /// The earliest of what nodes wait for and what the network brings them.
     fn next_event(&self) -> Option<(u64, usize)> {
-        let own = self.ready.first().map(|(at, _, node)| (*at, *node));
+        let own = self.ready.first();
         let brought = self.net.next_due();
         let brought = brought.map(|(at, node)| (at.as_nanos().max(self.now), node));
         match (own, brought) {
@@ -196,7 +192,7 @@ impl<'p> Cluster<'p> {
             }
             // The machine takes in what comes, though nothing of the node runs.
             self.net.deliver(node, Instant::from_nanos(now));
-            self.unschedule(node);
+            self.ready.remove(node);
             return None;
         }
         let blocked = (seat.blocked_until > now).then_some(seat.blocked_until);
@@ -209,7 +205,7 @@ impl<'p> Cluster<'p> {
         if self.turns_now > TURNS_AT_ONE_TIME_MAX {
             return Some(self.spinning(node));
         }
-        let is_own = self.nodes[node].entry.is_some_and(|(at, _)| at <= now);
+        let is_own = self.ready.at(node).is_some_and(|at| at <= now);
         self.enter(node, is_own, |net| {
             net.deliver(node, Instant::from_nanos(now))
         });
@@ -264,22 +260,13 @@ impl<'p> Cluster<'p> {
     }
 
     /// Has a node entered at a time, and not before; none for when something comes.
-    pub(super) fn schedule(&mut self, node: usize, at: Option<u64>) {
-        let entry = self.nodes[node].entry;
-        if at == entry.map(|(at, _)| at) {
+    fn schedule(&mut self, node: usize, at: Option<u64>) {
+        if at == self.ready.at(node) {
             return;
         }
-        self.unschedule(node);
-        if let Some(at) = at {
-            let tie = self.tie((at, node));
-            self.ready.insert((at, tie, node));
-            self.nodes[node].entry = Some((at, tie));
-        }
-    }
-
-    fn unschedule(&mut self, node: usize) {
-        if let Some((at, tie)) = self.nodes[node].entry.take() {
-            self.ready.remove(&(at, tie, node));
+        match at {
+            Some(at) => self.ready.set(node, at, self.tie((at, node))),
+            None => self.ready.remove(node),
         }
     }
 
@@ -340,7 +327,7 @@ impl<'p> Cluster<'p> {
     }
 
     fn drop_machine(&mut self, node: usize) {
-        self.unschedule(node);
+        self.ready.remove(node);
         watch::leave();
         let now = self.now;
         let seat = &mut self.nodes[node];

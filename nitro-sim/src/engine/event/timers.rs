@@ -4,7 +4,6 @@
 //! They tell milliseconds apart, as tokio's do, which stand behind the clock of a real machine:
 //! what is due within one fires together.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
@@ -13,6 +12,8 @@ use std::time::Duration;
 use nitro::host::Timer;
 use nitro::time::Instant;
 use tokio::task::coop;
+
+use super::ready::Ready;
 
 const TICK_NANOS: u128 = 1_000_000;
 
@@ -34,11 +35,62 @@ struct Waiting {
 
 const NEVER: u64 = u64::MAX;
 
+/// Who waits, each in a slot that is another's once it has been woken or has gone.
 #[derive(Debug, Default)]
 struct Set {
-    /// Of two for one time, what was set first fires first.
-    by_time: BTreeMap<(Instant, u64), Waker>,
+    /// The slots by time. Of two for one time, what was set first fires first.
+    ready: Ready,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
     count: u64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// The number of the timer that has it, or had it last.
+    number: u64,
+    waker: Option<Waker>,
+}
+
+/// A timer's place among those that wait: its slot and its number, which no other has.
+type Place = (usize, u64);
+
+impl Set {
+    /// Puts a timer among those that wait.
+    fn insert(&mut self, at: Instant, waker: Waker) -> Place {
+        self.count += 1;
+        let (slot, number) = (self.free.pop().unwrap_or(self.slots.len()), self.count);
+        if slot == self.slots.len() {
+            self.slots.push(Slot::default());
+        }
+        let waker = Some(waker);
+        self.slots[slot] = Slot { number, waker };
+        self.ready.set(slot, at.as_nanos(), number);
+        (slot, number)
+    }
+
+    /// What is woken for a timer, while it waits.
+    fn waker(&mut self, (slot, number): Place) -> Option<&mut Waker> {
+        let slot = &mut self.slots[slot];
+        slot.waker.as_mut().filter(|_| slot.number == number)
+    }
+
+    /// Takes a timer from those that wait, if it is among them.
+    fn remove(&mut self, (slot, number): Place) -> Option<Waker> {
+        let waker = match self.slots[slot].number == number {
+            true => self.slots[slot].waker.take()?,
+            false => return None,
+        };
+        self.ready.remove(slot);
+        self.free.push(slot);
+        Some(waker)
+    }
+
+    /// Takes the first timer from those that wait.
+    fn pop_first(&mut self) -> Option<Waker> {
+        let (_, slot) = self.ready.first()?;
+        self.remove((slot, self.slots[slot].number))
+    }
 }
 
 impl Timers {
@@ -58,8 +110,7 @@ impl Timers {
         let mut set = self.waiting.set.lock();
         let set = set.as_mut().expect("no panic while timers are held");
         let result = change(set);
-        let first = set.by_time.keys().next();
-        let first = first.map_or(NEVER, |(at, _)| at.as_nanos());
+        let first = set.ready.first().map_or(NEVER, |(at, _)| at);
         self.waiting.first.store(first, Ordering::Relaxed);
         result
     }
@@ -74,10 +125,8 @@ impl Timers {
     pub(super) fn fire(&self, now: Instant) {
         // Woken one by one, because whoever is woken may come back here.
         while self.next().is_some_and(|first| first <= now) {
-            let first = self.change(|set| set.by_time.pop_first());
-            if let Some((_, waker)) = first {
-                waker.wake();
-            }
+            let first = self.change(Set::pop_first);
+            first.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -88,7 +137,7 @@ impl Timers {
             timers: self.clone(),
             at: self.tick(at),
             now,
-            entry: None,
+            place: None,
         }
     }
 
@@ -107,15 +156,14 @@ pub(super) struct EventTimer {
     at: Instant,
     now: fn() -> Instant,
     /// Its place among those that wait, while it does or did.
-    entry: Option<u64>,
+    place: Option<Place>,
 }
 
 impl EventTimer {
     fn cancel(&mut self) {
-        if let Some(number) = self.entry.take() {
+        if let Some(place) = self.place.take() {
             // What it held is dropped once nothing is locked: that may run other code.
-            let key = (self.at, number);
-            drop(self.timers.change(|set| set.by_time.remove(&key)));
+            drop(self.timers.change(|set| set.remove(place)));
         }
     }
 }
@@ -131,22 +179,19 @@ impl Timer for EventTimer {
         let budget = ready!(coop::poll_proceed(context));
         if (self.now)() >= self.at {
             // What has come was taken from those that wait before anybody was told.
-            self.entry = None;
+            self.place = None;
             budget.made_progress();
             return Poll::Ready(());
         }
-        let (at, entry, new) = (self.at, self.entry, context.waker());
-        let (number, earlier) = self.timers.change(|set| {
-            let number = entry.unwrap_or(set.count);
-            set.count += u64::from(entry.is_none());
-            let earlier = match set.by_time.get_mut(&(at, number)) {
-                Some(held) if held.will_wake(new) => None,
-                Some(held) => Some(std::mem::replace(held, new.clone())),
-                None => set.by_time.insert((at, number), new.clone()),
-            };
-            (number, earlier)
+        let (at, place, new) = (self.at, self.place, context.waker());
+        let (place, earlier) = self.timers.change(|set| {
+            match place.and_then(|place| Some((place, set.waker(place)?))) {
+                Some((place, held)) if held.will_wake(new) => (place, None),
+                Some((place, held)) => (place, Some(std::mem::replace(held, new.clone()))),
+                None => (set.insert(at, new.clone()), None),
+            }
         });
-        self.entry = Some(number);
+        self.place = Some(place);
         drop(earlier);
         Poll::Pending
     }

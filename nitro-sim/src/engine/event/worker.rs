@@ -35,6 +35,14 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 32;
 /// itself when its time is up.
 const ANSWER_WALL_MAX: Duration = Duration::from_secs(2 * WALL_MAX.as_secs() + 60);
 
+/// How the C library of a worker keeps memory, where nobody says otherwise. Each run has a process
+/// of its own and fills new memory from the start: in few and large pieces, and in large pages where
+/// the system has them, which is an eighth of what a run costs.
+const MEMORY: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.arena_max=1:glibc.malloc.top_pad=8388608:glibc.malloc.hugetlb=1",
+);
+
 #[used]
 // SAFETY: the functions of this section are called once, before main, after the C library is
 // ready; this one has the type they must have, and does nothing in a program that is no worker.
@@ -102,6 +110,10 @@ impl Worker {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(ANSWER_WALL_MAX))?;
         command.env(ROLE, "1").stdout(Stdio::null());
+        let (name, usual) = MEMORY;
+        if std::env::var_os(name).is_none() {
+            command.env(name, usual);
+        }
         let process = command.stdin(OwnedFd::from(theirs)).spawn()?;
         Ok(Self {
             source,
