@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod builder;
+pub mod ejection;
 mod endpoint;
 pub mod stack;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use builder::Builder;
+pub use ejection::EjectionPolicy;
 
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -158,7 +160,8 @@ impl<C> Client<C> {
         let message = self
             .scratch
             .encode(&self.codec, content_type, input.borrow())?;
-        let request = self.request(method, content_type, Body::once(message));
+        let mut request = self.request(method, content_type, Body::once(message));
+        request.is_unary = true;
         self.one_reply(self.rpc.call(request), content_type).await
     }
 

@@ -42,6 +42,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// Whether doing it twice is the same as doing it once.
     pub is_idempotent: bool,
+    /// Whether it has one message each way, so that it has ended when its answer begins.
+    pub is_unary: bool,
     /// What the call is about, for selectors that send one key to one node.
     pub key: Option<u64>,
     /// The nodes that have failed this call, to be passed over.
@@ -59,6 +61,7 @@ impl Request {
             metadata: Metadata::new(),
             deadline: None,
             is_idempotent: false,
+            is_unary: false,
             key: None,
             avoid: Vec::new(),
             body,
@@ -82,6 +85,7 @@ impl Operation for Request {
             metadata: self.metadata.clone(),
             deadline: self.deadline,
             is_idempotent: self.is_idempotent,
+            is_unary: self.is_unary,
             key: self.key,
             avoid: self.avoid.clone(),
             body: self.body.try_clone()?,

@@ -11,6 +11,7 @@ use crate::latest;
 use arc_swap::ArcSwap;
 use tower::Service;
 
+use super::ejection::{Admission, Counted, EjectionPolicy, Says, Standing, Ward, speaks_against};
 use super::endpoint::{Dialer, Endpoint};
 use crate::address::Address;
 use crate::error::{Error, Kind, Result};
@@ -24,6 +25,9 @@ use crate::time::Instant;
 
 /// How long a call waits for a first node to be known, if its deadline does not come first.
 const NODES_WAIT: Duration = Duration::from_secs(5);
+/// Nodes that one pick passes over because they are down or ejected: enough for any of a small
+/// cluster, and where half are out a run of so many is one in 65,536.
+const PASSED_OVER_MAX: usize = 16;
 
 /// A node that calls may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,7 @@ struct Cluster {
     selector: Box<dyn Selector>,
     filter: Filter,
     attempt_timeout: Option<Duration>,
+    ward: Arc<Ward>,
     view: ArcSwap<View>,
     changed: latest::Sender<()>,
     following: Mutex<Option<TaskGuard>>,
@@ -82,48 +87,56 @@ impl Balance {
         selector: Box<dyn Selector>,
         filter: Filter,
         attempt_timeout: Option<Duration>,
+        ejection: EjectionPolicy,
     ) -> Self {
         let (changed, _) = latest::channel(());
         let view = ArcSwap::default();
+        let ward = Ward::new(ejection, dialer.host.entropy.next_u64());
         Self(Arc::new(Cluster {
             service,
             dialer,
             selector,
             filter,
             attempt_timeout,
+            ward,
             view,
             changed,
             following: Mutex::new(None),
         }))
     }
 
-    /// Replaces the list of nodes. Those that stay keep their connection and their load; calls
-    /// under way to those that go are finished.
+    /// Replaces the list of nodes. Those that stay keep their connection, their load and their
+    /// standing; calls under way to those that go are finished.
     pub fn set(&self, targets: &[Target]) {
         let cluster = &self.0;
         let before = cluster.view.load();
-        let candidates = targets.iter().map(|target| {
+        let mut by_id: BTreeMap<&str, &Target> = BTreeMap::new();
+        for target in targets {
+            by_id.entry(&target.id).or_insert(target);
+        }
+        let candidates = by_id.values().map(|target| {
             let id = Arc::clone(&target.id);
             Candidate::new(id, target.weight, &*target.version, target.labels.clone())
         });
         let candidates = before.candidates.replaced_by(candidates.collect());
         let candidates = candidates.filtered(&cluster.filter);
         let endpoint = |candidate: &Candidate| {
-            let named = |target: &&Target| target.id == candidate.id;
-            let target = targets
-                .iter()
-                .find(named)
-                .expect("candidates are made of targets");
+            let target = by_id[&*candidate.id];
             before.endpoint(target).unwrap_or_else(|| {
                 let id = Arc::clone(&target.id);
-                Endpoint::new(id, target.address.clone(), cluster.dialer.clone())
+                let (dialer, ward) = (cluster.dialer.clone(), Arc::clone(&cluster.ward));
+                Endpoint::new(id, target.address.clone(), dialer, ward)
             })
         };
         let endpoints: Vec<_> = candidates.as_slice().iter().map(endpoint).collect();
-        let gone =
-            |endpoint: &&Arc<Endpoint>| !endpoints.iter().any(|one| Arc::ptr_eq(one, endpoint));
-        let retired: Vec<_> = before.endpoints.iter().filter(gone).cloned().collect();
+        let stays = |endpoint: &Arc<Endpoint>| {
+            let index = candidates.position(endpoint.id());
+            index.is_some_and(|index| Arc::ptr_eq(&endpoints[index], endpoint))
+        };
+        let gone = before.endpoints.iter().filter(|one| !stays(one));
+        let retired: Vec<_> = gone.cloned().collect();
         cluster.selector.prepare(&candidates);
+        cluster.ward.set_nodes(endpoints.len());
         cluster.view.store(Arc::new(View {
             candidates,
             endpoints,
@@ -149,6 +162,58 @@ impl Balance {
         let ids = view.candidates.as_slice().iter();
         ids.map(|candidate| Arc::clone(&candidate.id)).collect()
     }
+
+    /// How the nodes do, as this client sees them.
+    pub fn health(&self) -> Health {
+        let view = self.0.view.load();
+        let both = view.candidates.as_slice().iter().zip(&view.endpoints);
+        let node = |(candidate, endpoint): (&Candidate, &Arc<Endpoint>)| NodeHealth {
+            id: Arc::clone(&candidate.id),
+            standing: endpoint.record().standing(),
+            failures: candidate.load.failures(),
+            in_flight: candidate.load.pending(),
+        };
+        Health {
+            nodes: both.map(node).collect(),
+            ejections: self.0.ward.ejections(),
+            is_panicking: self.0.ward.is_panicking(),
+        }
+    }
+}
+
+/// How the nodes of a service do, as one client sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Each node, by id.
+    pub nodes: Vec<NodeHealth>,
+    /// Ejections since the client was made.
+    pub ejections: u64,
+    /// Whether more than half of the nodes are out, so that ejection is ignored.
+    pub is_panicking: bool,
+}
+
+impl Health {
+    /// How many nodes are ejected: those that calls pass over.
+    pub fn ejected(&self) -> usize {
+        let is_out = |node: &&NodeHealth| node.standing != Standing::In;
+        match self.is_panicking {
+            true => 0,
+            false => self.nodes.iter().filter(is_out).count(),
+        }
+    }
+}
+
+/// How a node does, as one client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeHealth {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Whether calls go to it.
+    pub standing: Standing,
+    /// Failures since its last answer.
+    pub failures: u32,
+    /// Calls under way to it.
+    pub in_flight: u32,
 }
 
 async fn keep_current(cluster: Weak<Cluster>, mut following: Following) {
@@ -178,42 +243,67 @@ impl From<&registry::Node> for Target {
     }
 }
 
+/// A node that was picked for a call.
+struct Picked {
+    endpoint: Arc<Endpoint>,
+    in_flight: InFlight,
+    counted: Counted,
+}
+
 impl View {
     /// The endpoint to a node, if it is still at the same address.
     fn endpoint(&self, target: &Target) -> Option<Arc<Endpoint>> {
-        let same =
-            |one: &&Arc<Endpoint>| *one.id() == target.id && *one.address() == target.address;
-        self.endpoints.iter().find(same).cloned()
+        let index = self.candidates.position(&target.id)?;
+        let endpoint = &self.endpoints[index];
+        (*endpoint.address() == target.address).then(|| Arc::clone(endpoint))
     }
 
-    fn pick(
-        &self,
-        selector: &dyn Selector,
-        request: &Request,
-        now: Instant,
-    ) -> Option<(InFlight, Arc<Endpoint>)> {
+    fn pick(&self, cluster: &Cluster, request: &Request, now: Instant) -> Option<Picked> {
         let pick = Pick {
             key: request.key,
             avoid: &request.avoid,
             now,
         };
-        let mut index = selector.select(&self.candidates, &pick)?;
-        if self.endpoints[index].is_down(now) {
-            index = self.pick_another(selector, &pick, index);
+        if cluster.ward.is_due(now) {
+            self.begin_trials(&cluster.ward, now);
         }
-        let in_flight = self.candidates.as_slice()[index].load.start(now);
-        Some((in_flight, Arc::clone(&self.endpoints[index])))
+        let mut index = cluster.selector.select(&self.candidates, &pick)?;
+        let mut admission = self.endpoints[index].admit(now);
+        if admission == Admission::Refused {
+            (index, admission) = self.pick_another(&*cluster.selector, &pick, index);
+        }
+        Some(Picked {
+            endpoint: Arc::clone(&self.endpoints[index]),
+            in_flight: self.candidates.as_slice()[index].load.start(now),
+            counted: Counted {
+                started: now,
+                is_trial: admission == Admission::Trial,
+            },
+        })
     }
-}
 
-impl View {
-    /// Passes over nodes that could not be reached a moment ago, as long as there are others: a
-    /// call that is sure to fail there would cost a retry, of which there are only so many.
+    /// What was known of a node's load is from when it failed: a selector that goes by load would
+    /// not try it for long.
     #[cold]
-    fn pick_another(&self, selector: &dyn Selector, pick: &Pick<'_>, first: usize) -> usize {
+    fn begin_trials(&self, ward: &Ward, now: Instant) {
+        let records = self.endpoints.iter().map(|endpoint| endpoint.record());
+        let candidates = self.candidates.as_slice();
+        ward.begin_trials(records, now, |index| candidates[index].load.forget());
+    }
+
+    /// Passes over nodes that could not be reached a moment ago, or are ejected, as long as there
+    /// are others: a call that is sure to fail there would cost a retry, of which there are only so
+    /// many.
+    #[cold]
+    fn pick_another(
+        &self,
+        selector: &dyn Selector,
+        pick: &Pick<'_>,
+        first: usize,
+    ) -> (usize, Admission) {
         let mut avoid = pick.avoid.to_vec();
         let mut index = first;
-        while self.endpoints[index].is_down(pick.now) {
+        for _ in 0..PASSED_OVER_MAX {
             avoid.push(Arc::clone(self.endpoints[index].id()));
             let next = Pick {
                 avoid: &avoid,
@@ -221,10 +311,14 @@ impl View {
             };
             match selector.select(&self.candidates, &next) {
                 Some(next) if !avoid.contains(self.endpoints[next].id()) => index = next,
-                _ => return first,
+                _ => break,
+            }
+            let admission = self.endpoints[index].admit(pick.now);
+            if admission != Admission::Refused {
+                return (index, admission);
             }
         }
-        index
+        (first, Admission::Free)
     }
 }
 
@@ -240,42 +334,40 @@ impl Service<Request> for Balance {
     fn call(&mut self, request: Request) -> Balanced {
         let now = self.0.dialer.host.clock.now();
         let view = self.0.view.load();
-        match view.pick(&*self.0.selector, &request, now) {
-            Some((in_flight, endpoint)) => {
-                Balanced::Calling(self.0.begin(request, in_flight, endpoint, now))
-            }
+        match view.pick(&self.0, &request, now) {
+            Some(picked) => Balanced::Calling(self.0.begin(request, picked)),
             None => Balanced::Waiting(Box::pin(self.0.clone().call_when_known(request))),
         }
     }
 }
 
 impl Cluster {
-    fn begin(
-        &self,
-        request: Request,
-        in_flight: InFlight,
-        endpoint: Arc<Endpoint>,
-        now: Instant,
-    ) -> Attempt {
-        let deadline = request.deadline;
-        let calling = match endpoint.try_call(request, now) {
-            Ok(calling) => Attempting::Direct(calling),
-            Err(request) => {
-                let endpoint = Arc::clone(&endpoint);
-                Attempting::Connecting(Box::pin(connect_and_call(endpoint, request)))
-            }
-        };
+    fn begin(&self, mut request: Request, picked: Picked) -> Attempt {
+        let (deadline, started) = (request.deadline, picked.counted.started);
         let limit = self.attempt_timeout.map(|timeout| {
-            let at = now + timeout;
+            let at = started + timeout;
             // At the call's own deadline it is the call that ends, not one attempt.
             deadline.is_none_or(|deadline| at < deadline).then_some(at)
         });
+        let limit = limit.flatten();
+        if limit.is_some() && request.is_unary {
+            // The node is to know when its answer will be of no use.
+            request.deadline = limit;
+        }
+        let calling = match picked.endpoint.try_call(request, started) {
+            Ok(calling) => Attempting::Direct(calling),
+            Err(request) => {
+                let endpoint = Arc::clone(&picked.endpoint);
+                Attempting::Connecting(Box::pin(connect_and_call(endpoint, request)))
+            }
+        };
         Attempt {
             calling,
-            in_flight: Some(in_flight),
-            endpoint,
+            in_flight: Some(picked.in_flight),
+            endpoint: picked.endpoint,
+            counted: picked.counted,
             deadline,
-            limit: limit.flatten(),
+            limit,
             timer: None,
         }
     }
@@ -289,9 +381,9 @@ impl Cluster {
         let mut changed = self.changed.subscribe();
         loop {
             let now = clock.now();
-            let picked = self.view.load().pick(&*self.selector, &request, now);
-            if let Some((in_flight, endpoint)) = picked {
-                return self.begin(request, in_flight, endpoint, now).await;
+            let picked = self.view.load().pick(&self, &request, now);
+            if let Some(picked) = picked {
+                return self.begin(request, picked).await;
             }
             if clock.timeout_at(until, changed.changed()).await.is_err() {
                 let message = format!("no node of {:?} is known", self.service);
@@ -335,6 +427,7 @@ pub struct Attempt {
     calling: Attempting,
     in_flight: Option<InFlight>,
     endpoint: Arc<Endpoint>,
+    counted: Counted,
     deadline: Option<Instant>,
     limit: Option<Instant>,
     timer: Option<Box<dyn crate::host::Timer>>,
@@ -346,25 +439,47 @@ impl Attempt {
             Attempting::Direct(calling) => Pin::new(calling).poll(context),
             Attempting::Connecting(calling) => calling.as_mut().poll(context),
         };
-        if polled.is_ready() {
-            return polled;
-        }
-        let Some(limit) = self.limit else {
-            return Poll::Pending;
-        };
         let clock = &self.endpoint.host().clock;
+        let Some(limit) = self.limit else {
+            return polled;
+        };
+        match polled {
+            // The node had the same limit, and was a moment ahead in saying so.
+            Poll::Ready(Err(error)) if error.kind() == Kind::DeadlineExceeded => {
+                let is_late = clock.now() >= limit;
+                return Poll::Ready(Err(if is_late { attempt_is_late() } else { error }));
+            }
+            Poll::Ready(answer) => return Poll::Ready(answer),
+            Poll::Pending => {}
+        }
         let timer = self.timer.get_or_insert_with(|| clock.timer(limit));
         ready!(timer.poll_elapsed(context));
-        Poll::Ready(Err(Error::unavailable(
-            "no answer within the time of one attempt",
-        )))
+        Poll::Ready(Err(attempt_is_late()))
     }
 
-    fn count(&mut self, outcome: Outcome) {
-        if let Some(in_flight) = self.in_flight.take() {
-            in_flight.finish(self.endpoint.host().clock.now(), outcome);
-        }
+    fn count(&mut self, outcome: Outcome, says: Says) {
+        let Some(in_flight) = self.in_flight.take() else {
+            return;
+        };
+        let now = self.endpoint.host().clock.now();
+        in_flight.finish(now, outcome);
+        let record = self.endpoint.record();
+        record.count(self.endpoint.id(), self.counted, now, says);
     }
+}
+
+impl Attempt {
+    /// Lets the next call try the node that this one was to try.
+    #[cold]
+    fn count_nothing(&mut self) {
+        let now = self.endpoint.host().clock.now();
+        let record = self.endpoint.record();
+        record.count(self.endpoint.id(), self.counted, now, Says::Nothing);
+    }
+}
+
+fn attempt_is_late() -> Error {
+    Error::unavailable("no answer within the time of one attempt")
 }
 
 impl Future for Attempt {
@@ -373,33 +488,27 @@ impl Future for Attempt {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let answer = ready!(this.poll_limited(context));
-        this.count(match &answer {
-            Err(error) if is_failure(error.kind()) => Outcome::Failed,
+        let outcome = match &answer {
+            Err(error) if speaks_against(error) => Outcome::Failed,
             _ => Outcome::Answered,
-        });
+        };
+        this.count(outcome, Says::of(&answer));
         Poll::Ready(answer.map_err(|error| error.at_node(this.endpoint.id())))
     }
-}
-
-/// Whether an error speaks against the node rather than against the call.
-fn is_failure(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Unavailable
-            | Kind::DeadlineExceeded
-            | Kind::Internal
-            | Kind::Unknown
-            | Kind::DataLoss
-    )
 }
 
 impl Drop for Attempt {
     /// A call that is dropped because its time is up speaks against the node; one whose caller
     /// has merely given up says nothing.
     fn drop(&mut self) {
+        if self.in_flight.is_none() {
+            return;
+        }
         let is_late = |deadline| self.endpoint.host().clock.now() >= deadline;
-        if self.in_flight.is_some() && self.deadline.is_some_and(is_late) {
-            self.count(Outcome::Failed);
+        if self.deadline.is_some_and(is_late) {
+            self.count(Outcome::Failed, Says::Fails);
+        } else if self.counted.is_trial {
+            self.count_nothing();
         }
     }
 }

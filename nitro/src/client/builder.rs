@@ -6,6 +6,7 @@ use tower::{Layer, Service};
 
 use super::Client;
 use super::balance::{Balance, Target};
+use super::ejection::EjectionPolicy;
 use super::endpoint::Dialer;
 use super::stack::{ClientSettings, stack};
 use crate::address::Address;
@@ -28,6 +29,7 @@ pub struct Builder {
     selector: Box<dyn Selector>,
     filter: Filter,
     attempt_timeout: Option<Duration>,
+    ejection: EjectionPolicy,
     outer: Vec<Wrap>,
     inner: Vec<Wrap>,
 }
@@ -47,6 +49,7 @@ impl Builder {
             selector: Box::new(LeastLoaded::from_seed(host.entropy.next_u64())),
             filter: Filter::default(),
             attempt_timeout: None,
+            ejection: EjectionPolicy::default(),
             outer: Vec::new(),
             inner: Vec::new(),
         }
@@ -79,6 +82,12 @@ impl Builder {
     /// Sets how often and how fast to try again.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.settings.retry = policy;
+        self
+    }
+
+    /// Sets when a node that fails every call is ejected, and for how long.
+    pub fn ejection(mut self, policy: EjectionPolicy) -> Self {
+        self.ejection = policy;
         self
     }
 
@@ -138,11 +147,16 @@ impl Builder {
 
     /// A client of the nodes that a registry lists, for as long as a clone of it lives.
     pub fn registry<C>(self, codec: C, registry: &Registry) -> Client<C> {
+        self.following(codec, registry).0
+    }
+
+    /// The same, and the cluster, which tells how its nodes do.
+    pub fn following<C>(self, codec: C, registry: &Registry) -> (Client<C>, Balance) {
         let host = self.dialer.host.clone();
         let following = registry.follow(&host, self.service.clone());
         let (rpc, balance) = self.build();
         balance.follow(following);
-        Client::new(&host, rpc, codec)
+        (Client::new(&host, rpc, codec), balance)
     }
 
     fn build(self) -> (Rpc, Balance) {
@@ -153,6 +167,7 @@ impl Builder {
             self.selector,
             self.filter,
             self.attempt_timeout,
+            self.ejection,
         );
         let wrap = |rpc: Rpc, layers: Vec<Wrap>| {
             let innermost_first = layers.into_iter().rev();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::latest;
 use arc_swap::ArcSwapOption;
 
+use super::ejection::{Admission, Record, Ward};
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -47,6 +48,7 @@ pub(super) struct Endpoint {
     dial: Mutex<Dial>,
     /// Until when calls had better go elsewhere, in nanoseconds of this host's clock.
     down_until: AtomicU64,
+    record: Record,
     jitter: Sequence,
 }
 
@@ -62,7 +64,12 @@ struct Dial {
 }
 
 impl Endpoint {
-    pub(super) fn new(id: Arc<str>, address: Address, dialer: Dialer) -> Arc<Self> {
+    pub(super) fn new(
+        id: Arc<str>,
+        address: Address,
+        dialer: Dialer,
+        ward: Arc<Ward>,
+    ) -> Arc<Self> {
         let jitter = Sequence::from_seed(dialer.host.entropy.next_u64());
         Arc::new(Self {
             id,
@@ -71,6 +78,7 @@ impl Endpoint {
             connection: ArcSwapOption::empty(),
             dial: Mutex::new(Dial::default()),
             down_until: AtomicU64::new(0),
+            record: Record::new(ward),
             jitter,
         })
     }
@@ -83,9 +91,18 @@ impl Endpoint {
         &self.address
     }
 
-    /// Whether it could not be reached a moment ago, and is not to be tried again just yet.
-    pub(super) fn is_down(&self, now: Instant) -> bool {
-        self.down_until.load(Ordering::Relaxed) > now.as_nanos()
+    /// Whether a call may go here: not where it could not be reached a moment ago and is not to be
+    /// tried again just yet, nor where it is ejected.
+    pub(super) fn admit(&self, now: Instant) -> Admission {
+        match self.down_until.load(Ordering::Relaxed) > now.as_nanos() {
+            true => Admission::Refused,
+            false => self.record.admit(),
+        }
+    }
+
+    /// How it does.
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     fn down_until(&self, until: Instant) {
@@ -220,6 +237,7 @@ impl Endpoint {
 
     /// Lets the connection finish its calls and close.
     pub(super) fn retire(&self) {
+        self.record.retire();
         if let Some(connection) = self.connection.swap(None) {
             connection.drain();
         }

@@ -100,6 +100,12 @@ impl Load {
         (-(age as f64) / DECAY_NANOS as f64).exp()
     }
 
+    /// Forgets all but the calls in flight: the node is as one of which nothing is known yet.
+    pub fn forget(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.latency.store(0, Ordering::Relaxed);
+    }
+
     fn observe(&self, now: Instant, took: Duration, outcome: Outcome) {
         let took = took.as_nanos() as f64;
         let known = f64::from_bits(self.latency.load(Ordering::Relaxed));
