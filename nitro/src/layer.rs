@@ -9,6 +9,7 @@
 //! What they time and count ends when the service answers. Where the answer is the head of a
 //! stream, its body is the business of whoever carries the stream.
 
+pub mod adaptive;
 pub mod catch_panic;
 pub mod deadline;
 pub mod retry;
@@ -17,6 +18,7 @@ pub mod trace;
 
 use std::fmt;
 
+pub use adaptive::{Adaptive, AdaptiveLayer};
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 pub use deadline::{Deadline, DeadlineLayer};
 pub use retry::{Budget, Retry, RetryLayer, RetryPolicy};

@@ -7,7 +7,7 @@ use tower::{Service, ServiceBuilder};
 
 use crate::error::Error;
 use crate::host::{Clock, Host, SharedTimers};
-use crate::layer::{CatchPanicLayer, DeadlineLayer, ShedLayer, TraceLayer};
+use crate::layer::{AdaptiveLayer, CatchPanicLayer, DeadlineLayer, ShedLayer, TraceLayer};
 use crate::rpc::deadline::BodyDeadlineLayer;
 use crate::rpc::{Request, Response, Rpc};
 
@@ -16,6 +16,9 @@ use crate::rpc::{Request, Response, Rpc};
 pub struct ServerSettings {
     /// Calls under way at once; further ones are refused as overload, safe to repeat elsewhere.
     pub in_flight_max: usize,
+    /// Whether calls are refused as well that would not be answered in time: while callers' time
+    /// runs out, fewer of a method are let in at once. See [`adaptive`](crate::layer::adaptive).
+    pub is_adaptive: bool,
     /// How long a handler may take when its caller has set no deadline.
     pub timeout: Duration,
 }
@@ -24,6 +27,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             in_flight_max: 16 * 1024,
+            is_adaptive: true,
             timeout: Duration::from_secs(60),
         }
     }
@@ -40,6 +44,9 @@ where
     let timers: Arc<dyn Clock> = Arc::new(SharedTimers::new(host));
     let clock = || Arc::clone(&timers);
     let entropy = Arc::clone(&host.entropy);
+    let adaptive = settings
+        .is_adaptive
+        .then(|| AdaptiveLayer::new(clock(), settings.in_flight_max));
     let stack = ServiceBuilder::new()
         // Outermost, so that whatever panics below, the caller has an answer.
         .layer(CatchPanicLayer)
@@ -47,6 +54,9 @@ where
         .layer(TraceLayer::server(clock(), entropy))
         // Before anything that costs: an overloaded server says no at once.
         .layer(ShedLayer::new(settings.in_flight_max))
+        // Above the deadline, whose misses it learns from: a queue that is longer than callers wait
+        // would have all work done for nobody.
+        .option_layer(adaptive)
         // Close to the handler, so that the time limit drops the handler itself.
         .layer(DeadlineLayer::new(clock(), settings.timeout))
         // Inside the limit, which it must know: a stream of answers is under it as well.
