@@ -1,5 +1,9 @@
 //! Selectors over 10 to 10,000 nodes: one pick, with the look at the list that may be swapped at
-//! any time; and one with the load fed back. Beside them tower's balance and a ketama ring.
+//! any time; and one with the load fed back. Beside them tower's balance and a ketama ring. Before
+//! all that: no pick allocates. And what it costs to make a list ready, in time and memory.
+
+#[path = "peers/src/count.rs"]
+mod count;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -44,15 +48,73 @@ fn measured(count: u32) -> Candidates {
     candidates
 }
 
-fn picks(criterion: &mut Criterion) {
-    let selectors: [(&str, Box<dyn Selector>); 5] = [
+fn selectors() -> [(&'static str, Box<dyn Selector>); 5] {
+    [
         ("random", Box::new(Random::from_seed(1))),
         ("round robin", Box::new(RoundRobin::from_seed(1))),
         ("weighted", Box::new(Weighted::from_seed(1))),
         ("least loaded", Box::new(LeastLoaded::from_seed(1))),
         ("key hash", Box::new(KeyHash::from_seed(1))),
-    ];
-    for (name, selector) in &selectors {
+    ]
+}
+
+/// # Panics
+///
+/// When a pick, or counting a call in and out, allocates.
+fn no_pick_allocates(_: &mut Criterion) {
+    let candidates = measured(100);
+    let avoid: [Arc<str>; 1] = [candidates.as_slice()[0].id.clone()];
+    for (name, selector) in selectors() {
+        selector.prepare(&candidates);
+        let candidates = ArcSwap::from_pointee(candidates.clone());
+        let before = count::allocations();
+        for key in 0..1_000 {
+            let pick = Pick {
+                key: (key % 2 == 0).then_some(key),
+                avoid: if key % 3 == 0 { &avoid } else { &[] },
+                now: Instant::ORIGIN,
+            };
+            let candidates = candidates.load();
+            let index = selector
+                .select(&candidates, &pick)
+                .expect("there are nodes");
+            let calling = candidates.as_slice()[index].load.start(Instant::ORIGIN);
+            calling.finish(Instant::ORIGIN, Outcome::Answered);
+        }
+        assert_eq!(count::allocations() - before, 0, "{name} allocates");
+    }
+}
+
+/// The list itself, with the table of [`Weighted`]; and the table of [`KeyHash`], made once a list.
+fn setting_up(criterion: &mut Criterion) {
+    for (name, has_keys) in [
+        ("set-up: list", false),
+        ("set-up: list and key table", true),
+    ] {
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10);
+        for count in COUNTS {
+            let nodes = candidates(count).as_slice().to_vec();
+            let set_up = || {
+                let candidates = Candidates::new(nodes.clone());
+                if has_keys {
+                    KeyHash::from_seed(1).prepare(&candidates);
+                }
+                candidates
+            };
+            let before = count::live_bytes();
+            let ready = set_up();
+            let kibibytes = (count::live_bytes() - before) / 1024;
+            drop(ready);
+            let id = BenchmarkId::from_parameter(format!("{count}, {kibibytes} KiB"));
+            group.bench_function(id, |bencher| bencher.iter_with_large_drop(set_up));
+        }
+        group.finish();
+    }
+}
+
+fn picks(criterion: &mut Criterion) {
+    for (name, selector) in &selectors() {
         let mut group = criterion.benchmark_group(*name);
         for count in COUNTS {
             let candidates = measured(count);
@@ -152,6 +214,8 @@ fn ketama(criterion: &mut Criterion) {
 
 criterion_group!(
     benches,
+    no_pick_allocates,
+    setting_up,
     picks,
     with_feedback,
     avoiding,

@@ -11,6 +11,7 @@ mod keeper;
 pub mod leader;
 pub mod ledger;
 pub mod locks;
+pub mod pool;
 pub mod queue;
 
 use crate::system::System;
@@ -31,6 +32,7 @@ pub fn systems() -> Vec<System> {
         locks::system(),
         locks::unfenced(),
         locks::wall_clock_lease(),
+        pool::system(),
         queue::system(),
         queue::acks_before_sync(),
     ];

@@ -9,6 +9,7 @@ mod converged;
 mod history;
 mod leaked;
 pub mod linearizable;
+pub mod measures;
 pub mod model;
 mod promises;
 mod rules;
@@ -160,6 +161,7 @@ pub fn judge(
             converged::check(plan, &history, &mut findings);
             share::check(plan, &history, &mut findings);
             leaked::check(plan, trace, &mut findings);
+            measures::check(plan, trace, &history, &mut findings);
             let has_invariants = !system.invariants().is_empty();
             vacuity::check(plan, trace, &history, has_invariants, &mut findings);
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::check::measures::{Measured, measured};
 use crate::check::{History, Reason};
 use crate::fault::Phase;
 use crate::run::Run;
@@ -55,6 +56,8 @@ pub struct Report {
     pub failed: BTreeMap<String, usize>,
     /// How long those took that succeeded.
     pub latency: Option<Latency>,
+    /// What was measured.
+    pub measured: Vec<Measured>,
     /// What became of messages.
     pub messages: Messages,
     /// The verdict in a word.
@@ -189,6 +192,7 @@ impl Report {
             workloads: workloads(&history),
             failed: failed(&history),
             latency: latency(&history),
+            measured: measured(plan, trace, &history),
             messages: messages(run),
             verdict: run.verdict.word(),
             reasons: run.verdict.reasons().to_vec(),

@@ -61,7 +61,20 @@
 //! min_ok = 0.5
 //! max_failed = 100
 //! tasks_max = 30                      # of each node in the end: connections, subscriptions, calls
+//!
+//! [[measure]]                         # a figure within bounds; name = "..." names it
+//! what = "goodput"                    # operations that succeed in a second
+//! workload = "workload-1"             # of all where it is missing
+//! from_s = 10                         # what has happened between these; the whole run where
+//! until_s = 20                        # they are missing
+//! min = 90                            # or max, or both
 //! ```
+//!
+//! The other figures: `ok`, the share of the operations called that succeed (`workload`); of what
+//! nodes note (`note`) `count` (`of`, a node or a role), `share` (`of`, a node: 1 is as much as
+//! every other of its role), `spread` (`of`, a role: the most of them, where 1 is their mean) and
+//! `repeats` (notes beyond one for each operation, to an operation; `free_per_s` of them in a
+//! second for each caller are not counted).
 //!
 //! The other distributions are `constant` (`ms`), `uniform` (`min_ms`, `max_ms`, which is what
 //! `latency_ms` means), `exponential` (`min_ms`, `mean_ms`) and `bimodal` (`usual_ms` and `rare_ms`,
@@ -77,6 +90,7 @@
 mod bounds;
 mod clashes;
 mod faults;
+mod measures;
 mod network;
 mod problem;
 mod read;
@@ -89,6 +103,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::Latency;
 pub use bounds::{CAPACITY_BYTES, DURATION_S_MAX, LATENCY_MS_MAX, NODES_MAX};
+pub use measures::{Measure, Quantity};
 pub use problem::{Problem, Problems};
 
 /// Least and most; a single number is both.
@@ -361,6 +376,9 @@ pub struct Checks {
     /// The most tasks that a node may have in the end, those of its connections included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks_max: Option<u64>,
+    /// Figures within bounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<Measure>,
 }
 
 impl Default for Checks {
@@ -372,6 +390,7 @@ impl Default for Checks {
             min_ok: None,
             max_failed: None,
             tasks_max: None,
+            measures: Vec::new(),
         }
     }
 }

@@ -21,6 +21,12 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    balance_ejection,
+    balance_even,
+    balance_overload,
+    balance_panic,
+    balance_retry_budget,
+    balance_slow_node,
     counter_crash,
     counter_name_lost,
     counter_partition,

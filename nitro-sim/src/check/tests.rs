@@ -35,7 +35,7 @@ fn crash(at_ms: u64, phase: Phase) -> PlannedFault {
 }
 
 /// Two operations, a crash of their node between them.
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan {
         format: FORMAT,
         scenario: "x".to_owned(),
@@ -63,7 +63,7 @@ fn plan() -> Plan {
     }
 }
 
-fn event(at_ms: u64, kind: EventKind) -> Event {
+pub(super) fn event(at_ms: u64, kind: EventKind) -> Event {
     Event {
         at_us: at_ms * 1000,
         node: Some("client-1".into()),
@@ -71,7 +71,7 @@ fn event(at_ms: u64, kind: EventKind) -> Event {
     }
 }
 
-fn call(at_ms: u64, operation: u64) -> Event {
+pub(super) fn call(at_ms: u64, operation: u64) -> Event {
     let name = "hello".to_owned();
     let kind = EventKind::Call {
         operation,
@@ -82,15 +82,15 @@ fn call(at_ms: u64, operation: u64) -> Event {
     event(at_ms, kind)
 }
 
-fn ended(at_ms: u64, operation: u64, outcome: OperationOutcome) -> Event {
+pub(super) fn ended(at_ms: u64, operation: u64, outcome: OperationOutcome) -> Event {
     event(at_ms, EventKind::Outcome { operation, outcome })
 }
 
-fn ok() -> OperationOutcome {
+pub(super) fn ok() -> OperationOutcome {
     OperationOutcome::Ok { reply: Value::Null }
 }
 
-fn failed() -> OperationOutcome {
+pub(super) fn failed() -> OperationOutcome {
     OperationOutcome::Failed {
         kind: "unavailable".to_owned(),
         message: "nobody there".to_owned(),
@@ -116,7 +116,7 @@ fn sound() -> Vec<Event> {
     ]
 }
 
-fn trace(events: &[Event]) -> Trace {
+pub(super) fn trace(events: &[Event]) -> Trace {
     let mut trace = Trace::new("p", "test");
     for event in events {
         trace.push(event.clone());
@@ -128,12 +128,12 @@ fn system() -> System {
     System::new("x")
 }
 
-fn verdict(plan: &Plan, events: &[Event]) -> Verdict {
+pub(super) fn verdict(plan: &Plan, events: &[Event]) -> Verdict {
     judge(plan, &system(), &trace(events), &Ended::Finished, None)
 }
 
 /// The names of the checks that fail, each once.
-fn failing(plan: &Plan, events: &[Event]) -> Vec<String> {
+pub(super) fn failing(plan: &Plan, events: &[Event]) -> Vec<String> {
     match verdict(plan, events) {
         Verdict::Fail(reasons) => {
             let mut checks: Vec<String> = reasons.into_iter().map(|reason| reason.check).collect();

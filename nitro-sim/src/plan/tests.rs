@@ -51,6 +51,17 @@ kind = "crash"
 node = "server-3"
 at_s = [8, 12]
 restart_after_s = 2
+[[measure]]
+what = "share"
+of = "server-2"
+note = "call"
+max = 0.25
+[[measure]]
+what = "goodput"
+workload = "workload-1"
+from_s = 5
+min = 10
+max = 20
 "#;
 
 fn scenario(text: &str) -> Scenario {

@@ -24,6 +24,7 @@ impl Report {
         self.head(out)?;
         self.fault_table(out)?;
         self.operation_table(out)?;
+        self.measures(out)?;
         self.write_story(out)?;
         self.foot(out)
     }
@@ -164,6 +165,20 @@ impl Report {
         writeln!(out)
     }
 
+    fn measures(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.measured.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "measured")?;
+        let width = self.measured.iter().map(|one| one.measure.id.len()).max();
+        let width = width.unwrap_or(0);
+        for measured in &self.measured {
+            let id = &measured.measure.id;
+            writeln!(out, "  {id:<width$}  {measured}")?;
+        }
+        writeln!(out)
+    }
+
     fn foot(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "verdict     {}", self.verdict.to_uppercase())?;
         for reason in &self.reasons {
@@ -277,6 +292,7 @@ pub(super) mod tests {
                 p99_us: 267_000,
                 max_us: 491_000,
             }),
+            measured: Vec::new(),
             messages: Messages {
                 sent: 2530,
                 delayed: 12,

@@ -10,7 +10,7 @@ use super::section::{Bounds, Section, describe, integer_of, number_of};
 use super::{
     Catalogue, Checks, Choice, Known, Problems, Range, Scenario, Schedule, Yields, node_names,
 };
-use super::{clashes, faults, network, workloads};
+use super::{clashes, faults, measures, network, workloads};
 
 /// The nodes of a scenario, by role and by name.
 pub(super) struct Cluster {
@@ -102,7 +102,8 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
     let duration_ms = ms(duration.unwrap_or(DURATION_S_MAX));
     let workloads = workloads::read(root, duration_ms, &cluster, known);
     let faults = faults::read(root, duration_ms, &cluster);
-    let checks = checks(root);
+    let mut checks = checks(root);
+    checks.measures = measures::read(root, duration_ms, &cluster, &workloads);
     root.finish();
     clashes::find(root, &faults);
     duration?;

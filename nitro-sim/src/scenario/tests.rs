@@ -249,3 +249,35 @@ fn faults_of_names_and_disks_are_read() {
     let problems = problems(&format!("{HEAD}{nothing}"));
     assert!(problems.contains("does not say what fails"), "{problems}");
 }
+
+#[test]
+fn what_is_wrong_with_a_measure_is_said() {
+    let text = format!(
+        "{HEAD}[[measure]]\nwhat = \"godput\"\nmax = 1\n\
+         [[measure]]\nwhat = \"share\"\nof = \"server\"\nnote = \"call\"\nmax = 1\n\
+         [[measure]]\nwhat = \"ok\"\nworkload = \"rush\"\nfrom_s = 4\nuntil_s = 3\n\
+         [[measure]]\nwhat = \"spread\"\nof = \"sever\"\nmax = 1\nfree_per_s = 1\n"
+    );
+    insta::assert_snapshot!(problems(&text));
+}
+
+#[test]
+fn a_measure_has_bounds_over_a_stretch() {
+    let text = format!(
+        "{HEAD}[[measure]]\nname = \"even\"\nwhat = \"spread\"\nof = \"server\"\n\
+         note = \"call\"\nfrom_s = 2\nmax = 1.15\n"
+    );
+    let measures = parse(&text).unwrap().checks.measures;
+    let expected = Measure {
+        id: "even".to_owned(),
+        what: Quantity::Spread {
+            note: "call".to_owned(),
+            nodes: vec!["server-1".to_owned(), "server-2".to_owned()],
+        },
+        from_ms: 2_000,
+        until_ms: 10_000,
+        min: None,
+        max: Some(1.15),
+    };
+    assert_eq!(measures, [expected]);
+}

@@ -8,10 +8,11 @@
 //!
 //! So each method has a bound that goes by that time. Of every sixteen calls that have ended it
 //! looks at how many were *late*: not answered by their deadline. Where half were, the bound falls
-//! by a fifth below the number that the last of them found in flight, and those that were let in
-//! before say no more. For a while an answer that took more than half of the time that was there to
-//! wait counts as late too, so that the queue settles at half of the callers' patience and answers
-//! reach them. Where fewer were late and at least half of the bound is in use, it grows by two.
+//! to half of the number that the last of them found in flight, and those that were let in before
+//! say no more. For a while answers are *slow* that took more than half of the time that was there
+//! to wait: where half were, it falls by a fifth. So the queue settles at half of the callers'
+//! patience, and answers reach them. Where fewer were late or slow, and at least half of the bound
+//! is in use, it grows by two.
 //!
 //! **Where few are kept waiting in vain, nothing happens:** while deadlines are kept the bound does
 //! not fall, whatever the latency. Long polls, slow methods and streams are left alone, which a
@@ -47,12 +48,15 @@ const BOUNDS: usize = 64;
 const LIMIT_MIN: u32 = 2;
 /// Calls that have ended between two looks.
 const WINDOW: u32 = 16;
-/// A fall is to 4/5, gentler than TCP's half: what is refused here is not sent again and again.
-const FALL: (u64, u64) = (4, 5);
+/// What is left of the bound where calls were late: they had found twice the queue that is wanted.
+const LEFT_BY_LATE: (u64, u64) = (1, 2);
+/// What is left of it where calls were slow: the queue is a little longer than is wanted.
+const LEFT_BY_SLOW: (u64, u64) = (4, 5);
 /// By how much it grows: an eighth in a round, far from the doubling that overshoots.
 const GROWTH: u32 = WINDOW / 8;
-/// How long after deadlines were missed slow answers count as well.
-const ALERT: Duration = Duration::from_secs(30);
+/// How long after deadlines were missed slow answers count as well. When it is over the bound grows
+/// until deadlines are missed again, if they still are: some seconds of poor service in a minute.
+const ALERT: Duration = Duration::from_secs(60);
 
 /// Makes an [`Adaptive`] around a service. All that one layer and its clones make share the bounds.
 #[derive(Clone)]
@@ -132,7 +136,7 @@ struct Bound {
     limit_max: u32,
     /// How often it has fallen.
     falls: AtomicU32,
-    /// Calls that have ended since the last look; those that were late in the upper half.
+    /// Calls that have ended since the last look; those that were late or slow in the upper half.
     ended: AtomicU32,
     /// Until when slow answers count as late, in nanoseconds; 0 while they do not.
     alert_until: AtomicU64,
@@ -140,7 +144,16 @@ struct Bound {
     quickest: AtomicU64,
 }
 
-const LATE: u32 = 1 << 16;
+/// How a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    InTime,
+    Slow,
+    Late,
+}
+
+/// One late or slow call, in the upper half of the count of those that have ended.
+const WASTED: u32 = 1 << 16;
 
 impl Bound {
     fn new(limit_max: u32) -> Self {
@@ -169,49 +182,60 @@ impl Bound {
         self.alert_until.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether an answer came so late that others wait in vain.
+    /// How an answer came, while slow ones count.
     #[cold]
-    fn is_slow(&self, now: Instant, started: Instant, deadline: Instant) -> bool {
+    fn how(&self, now: Instant, started: Instant, deadline: Instant) -> How {
         let order = Ordering::Relaxed;
         if now.as_nanos() >= self.alert_until.load(order) {
             self.alert_until.store(0, order);
-            return false;
+            return How::InTime;
         }
         let took = now.as_nanos().saturating_sub(started.as_nanos());
         let patience = deadline.as_nanos().saturating_sub(started.as_nanos());
         // What the work itself takes is no waiting.
         let quickest = self.quickest.fetch_min(took, order).min(took);
-        took - quickest > patience.saturating_sub(quickest) / 2
+        match took - quickest > patience.saturating_sub(quickest) / 2 {
+            true => How::Slow,
+            false => How::InTime,
+        }
     }
 
     /// Counts a call that has ended, and looks whether the bound is right.
-    fn count(&self, admitted: &Admitted, is_late: bool) {
+    fn count(&self, admitted: &Admitted, how: How) {
         let order = Ordering::Relaxed;
         // Those that were let in before it fell say nothing of the bound as it is.
         if admitted.falls != self.falls.load(order) {
             return;
         }
-        let more = if is_late { 1 + LATE } else { 1 };
+        let more = if how == How::InTime { 1 } else { 1 + WASTED };
         let ended = self.ended.fetch_add(more, order).wrapping_add(more);
-        if ended % LATE == WINDOW {
+        if ended % WASTED == WINDOW {
             self.ended.store(0, order);
-            self.adjust(admitted, ended / LATE);
+            self.adjust(admitted, ended / WASTED, how);
         }
     }
 
     #[cold]
-    fn adjust(&self, admitted: &Admitted, late: u32) {
+    fn adjust(&self, admitted: &Admitted, wasted: u32, last: How) {
         let order = Ordering::Relaxed;
         let limit = self.limit.load(order);
-        if late * 2 >= WINDOW {
+        if wasted * 2 >= WINDOW {
             if !self.is_alert() {
-                tracing::warn!(late, of = WINDOW, limit, "callers wait in vain: fewer are let in");
+                tracing::warn!(
+                    wasted,
+                    of = WINDOW,
+                    limit,
+                    "callers wait in vain: fewer are let in"
+                );
                 let until = admitted.shared.clock.now() + ALERT;
                 self.quickest.store(u64::MAX, order);
                 self.alert_until.store(until.as_nanos(), order);
             }
             let too_many = limit.min(admitted.ahead.saturating_add(1));
-            let (share, whole) = FALL;
+            let (share, whole) = match last {
+                How::Late => LEFT_BY_LATE,
+                How::Slow | How::InTime => LEFT_BY_SLOW,
+            };
             let lower = u64::from(too_many) * share / whole;
             let lower = u32::try_from(lower).expect("a share is below the whole");
             self.limit.store(lower.max(LIMIT_MIN), order);
@@ -254,14 +278,15 @@ impl Admitted {
 
     fn end<T>(&mut self, answer: &Result<T>) {
         let bound = &self.shared.bounds[self.place];
-        let is_late = match (answer, self.started, self.deadline) {
-            (Err(error), _, _) if error.kind() == Kind::DeadlineExceeded => self.is_overdue(),
-            (Ok(_), Some(started), Some(deadline)) => {
-                bound.is_slow(self.shared.clock.now(), started, deadline)
+        let is_late = matches!(answer, Err(error) if error.kind() == Kind::DeadlineExceeded);
+        let how = match (self.started, self.deadline) {
+            _ if is_late && self.is_overdue() => How::Late,
+            (Some(started), Some(deadline)) if answer.is_ok() => {
+                bound.how(self.shared.clock.now(), started, deadline)
             }
-            _ => false,
+            _ => How::InTime,
         };
-        bound.count(self, is_late);
+        bound.count(self, how);
         self.has_ended = true;
     }
 
@@ -277,7 +302,7 @@ impl Drop for Admitted {
         let bound = &self.shared.bounds[self.place];
         // A caller who gave up for a reason of its own says nothing.
         if !self.has_ended && self.is_overdue() {
-            bound.count(self, true);
+            bound.count(self, How::Late);
         }
         bound.in_flight.fetch_sub(1, Ordering::Relaxed);
     }

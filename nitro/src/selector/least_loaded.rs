@@ -3,8 +3,15 @@
 use super::{Candidates, DRAWS_MAX, Pick, Selector};
 use crate::host::entropy::Sequence;
 
+/// How many times another's a latency must be to count as higher.
+const APART: f64 = 2.0;
+
 /// Chooses, of two nodes drawn at random, the one with the lower latency times calls in flight,
 /// both as its [`Load`](super::Load) has them; failures in a row count against a node.
+///
+/// Latencies that are less than a factor of two apart count as equal. They are recent peaks: of
+/// nodes that are equal one or the other looks better for a while, and would be called twice as
+/// often as the mean. That a node is somewhat slower shows in its calls in flight all the same.
 ///
 /// Two draws are enough to keep the fullest node within ln ln n of the mean, and leave no one
 /// node that every client runs to. A node of which nothing is known yet is taken to be as fast as
@@ -21,10 +28,13 @@ impl LeastLoaded {
         Self(Sequence::from_seed(seed))
     }
 
-    /// Two different indices below `count`, which is at least 2.
+    /// Two different indices below `count`, which is at least 2, from the halves of one number.
+    /// Biased by less than `count` / 2^32.
     fn draw_two(&self, count: usize) -> (usize, usize) {
-        let first = self.0.below(count);
-        let second = self.0.below(count - 1);
+        let drawn = self.0.next_u64();
+        let below = |half: u64, bound: usize| ((half * bound as u64) >> 32) as usize;
+        let first = below(drawn >> 32, count);
+        let second = below(drawn & 0xffff_ffff, count - 1);
         (first, second + usize::from(second >= first))
     }
 }
@@ -59,9 +69,11 @@ fn better(candidates: &Candidates, pick: &Pick<'_>, one: usize, two: usize) -> u
         first.latency_nanos(pick.now),
         second.latency_nanos(pick.now),
     );
-    let (a, b) = match (a > 0.0, b > 0.0) {
-        (true, true) => (a, b),
-        _ => (1.0, 1.0),
+    let is_known = a > 0.0 && b > 0.0;
+    let are_apart = a >= APART * b || b >= APART * a;
+    let (a, b) = match is_known && are_apart {
+        true => (a, b),
+        false => (1.0, 1.0),
     };
     if b * second.burden() < a * first.burden() {
         two
@@ -72,11 +84,12 @@ fn better(candidates: &Candidates, pick: &Pick<'_>, one: usize, two: usize) -> u
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::super::tests::{counts, nodes};
     use super::*;
-    use crate::selector::Outcome;
+    use crate::selector::{InFlight, Outcome};
     use crate::time::Instant;
 
     /// Calls one after another for 30 s, each node with its own latency; returns the picks of
@@ -159,6 +172,41 @@ mod tests {
             .map(|one| one.load.pending())
             .max();
         assert!(fullest <= Some(104), "{fullest:?} where the mean is 100");
+    }
+
+    /// Calls at a steady rate, each as long as it takes, whatever is under way.
+    fn spread(nodes_count: usize, took_micros: impl Fn(u64) -> u64) -> f64 {
+        let candidates = nodes(&vec![1; nodes_count]);
+        let (selector, lengths) = (LeastLoaded::from_seed(5), Sequence::from_seed(6));
+        let mut counts = vec![0_u64; nodes_count];
+        let mut calling: BTreeMap<(Instant, u64), InFlight> = BTreeMap::new();
+        for turn in 0..60_000_u64 {
+            let now = Instant::ORIGIN + Duration::from_micros(500 * turn);
+            while let Some(ended) = calling.first_entry().filter(|one| one.key().0 <= now) {
+                let ((at, _), call) = ended.remove_entry();
+                call.finish(at, Outcome::Answered);
+            }
+            let index = selector.select(&candidates, &Pick::at(now)).unwrap();
+            counts[index] += u64::from(turn > 10_000);
+            let takes = Duration::from_micros(took_micros(lengths.next_u64()));
+            let call = candidates.as_slice()[index].load.start(now);
+            calling.insert((now + takes, turn), call);
+        }
+        let most = counts.iter().max().copied().unwrap_or(0);
+        most as f64 * nodes_count as f64 / counts.iter().sum::<u64>() as f64
+    }
+
+    #[test]
+    fn equal_nodes_have_equal_shares_however_noisy_they_are() {
+        // 3 to 11 ms, or exponential with a mean of 7.
+        let even = spread(20, |drawn| 3_000 + drawn % 8_000);
+        assert!(even < 1.1, "{even}");
+        let exponential = |drawn: u64| {
+            let unit = (drawn >> 11) as f64 / (1_u64 << 53) as f64;
+            (-7_000.0 * (1.0 - unit).ln()) as u64 + 1
+        };
+        let even = spread(20, exponential);
+        assert!(even < 1.15, "{even}");
     }
 
     #[test]

@@ -199,5 +199,5 @@ async fn a_call_that_is_dropped_at_its_deadline_was_late() {
     });
     drop(calls.collect::<Vec<_>>());
     // The last one found fifteen in flight.
-    assert_eq!(layer.limit(METHOD), 16 * 4 / 5);
+    assert_eq!(layer.limit(METHOD), 16 / 2);
 }
