@@ -138,24 +138,33 @@ fn quantity(section: &Section<'_>, cluster: &Cluster, workloads: &[Workload]) ->
         "ok" => Quantity::Ok {
             workload: workload(section, workloads),
         },
-        "count" => Quantity::Count {
-            nodes: nodes(section, cluster)?,
-            note: note(section)?,
-        },
-        "share" => Quantity::Share {
-            node: node(section, cluster)?,
-            note: note(section)?,
-        },
-        "spread" => Quantity::Spread {
-            nodes: nodes(section, cluster)?,
-            note: note(section)?,
-        },
-        "repeats" => Quantity::Repeats {
-            free_per_s: section
-                .number("free_per_s", Bounds::new(0.0, 1e6, "in a second"))
-                .unwrap_or(0.0),
-            note: note(section)?,
-        },
+        "count" => {
+            let (note, nodes) = (note(section), nodes(section, cluster));
+            Quantity::Count {
+                note: note?,
+                nodes: nodes?,
+            }
+        }
+        "share" => {
+            let (note, node) = (note(section), node(section, cluster));
+            Quantity::Share {
+                note: note?,
+                node: node?,
+            }
+        }
+        "spread" => {
+            let (note, nodes) = (note(section), nodes(section, cluster));
+            Quantity::Spread {
+                note: note?,
+                nodes: nodes?,
+            }
+        }
+        "repeats" => {
+            let bounds = Bounds::new(0.0, 1e6, "in a second");
+            let free_per_s = section.number("free_per_s", bounds).unwrap_or(0.0);
+            let note = note(section)?;
+            Quantity::Repeats { note, free_per_s }
+        }
         other => {
             let wrong = format!("\"{other}\" cannot be measured");
             section.problem("what", wrong, &expected, &nearest(other, NAMES));
