@@ -109,6 +109,9 @@ impl Candidate {
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     list: Vec<Candidate>,
+    /// Those of the list, in its order: close together, so that a look at two of them out of
+    /// thousands does not go through the candidates.
+    loads: Vec<Arc<Load>>,
     aliases: weighted::Aliases,
     /// The index of the node that owns each slot of [`KeyHash`], once that has asked for it.
     owners: OnceLock<Box<[u16]>>,
@@ -119,10 +122,12 @@ impl Candidates {
     pub fn new(mut list: Vec<Candidate>) -> Self {
         list.sort_by(|a, b| a.id.cmp(&b.id));
         list.dedup_by(|later, first| later.id == first.id);
+        let loads = list.iter().map(|one| Arc::clone(&one.load)).collect();
         let aliases = weighted::Aliases::new(&list);
         let owners = OnceLock::new();
         Self {
             list,
+            loads,
             aliases,
             owners,
         }

@@ -1,5 +1,7 @@
 //! The better of two nodes drawn at random.
 
+use std::hint::select_unpredictable;
+
 use super::{Candidates, DRAWS_MAX, Pick, Selector};
 use crate::host::entropy::Sequence;
 
@@ -64,22 +66,17 @@ impl Selector for LeastLoaded {
 }
 
 fn better(candidates: &Candidates, pick: &Pick<'_>, one: usize, two: usize) -> usize {
-    let (first, second) = (&candidates.list[one].load, &candidates.list[two].load);
+    let (first, second) = (&candidates.loads[one], &candidates.loads[two]);
     let (a, b) = (
         first.latency_nanos(pick.now),
         second.latency_nanos(pick.now),
     );
-    let is_known = a > 0.0 && b > 0.0;
-    let are_apart = a >= APART * b || b >= APART * a;
-    let (a, b) = match is_known && are_apart {
-        true => (a, b),
-        false => (1.0, 1.0),
-    };
-    if b * second.burden() < a * first.burden() {
-        two
-    } else {
-        one
-    }
+    // Nobody can guess which of two is the better: without branches nobody has to.
+    let are_apart = (a >= APART * b) | (b >= APART * a);
+    let is_ranked = are_apart & (a > 0.0) & (b > 0.0);
+    let a = select_unpredictable(is_ranked, a, 1.0) * first.burden();
+    let b = select_unpredictable(is_ranked, b, 1.0) * second.burden();
+    select_unpredictable(b < a, two, one)
 }
 
 #[cfg(test)]

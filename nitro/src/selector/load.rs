@@ -86,7 +86,7 @@ impl Load {
     /// How many times worse than its latency says, for calls in flight and failures in a row.
     pub(super) fn burden(&self) -> f64 {
         let doubled = self.failures().min(FAILURES_COUNTED_MAX);
-        (f64::from(self.pending()) + 1.0) * f64::from(1_u32 << doubled)
+        ((u64::from(self.pending()) + 1) << doubled) as f64
     }
 
     /// The share of the last latency that still counts.

@@ -1,5 +1,7 @@
 //! Calls that fail at one node and go to another, or must not.
 
+use nitro::client::EjectionPolicy;
+use nitro::client::ejection::Standing;
 use nitro::selector::KeyHash;
 
 use super::*;
@@ -7,8 +9,9 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_retry_goes_to_another_node() {
     let cluster = Cluster::new(3).await;
-    // By itself it would choose the same node for a key each time.
+    // By itself it would choose the same node for a key each time, until that is ejected.
     let builder = cluster.builder().selector(KeyHash::from_seed(0));
+    let builder = builder.ejection(EjectionPolicy::never());
     let (client, _balance) = builder.targets(Text, &cluster.targets());
     for call in 0..60 {
         let name = format!("call-{call}");
@@ -27,7 +30,8 @@ async fn a_retry_goes_to_another_node() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_not_idempotent_is_not_repeated_after_a_handler_has_failed() {
     let cluster = Cluster::new(3).await;
-    let (client, _balance) = cluster.client();
+    let builder = cluster.builder().ejection(EjectionPolicy::never());
+    let (client, _balance) = builder.targets(Text, &cluster.targets());
     let mut failed = 0;
     for call in 0..60 {
         let name = format!("call-{call}");
@@ -40,6 +44,35 @@ async fn a_call_that_is_not_idempotent_is_not_repeated_after_a_handler_has_faile
         assert_eq!(cluster.done.count(&name), 1);
     }
     assert_eq!(failed, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_fails_every_call_is_ejected_and_comes_back() {
+    let mut cluster = Cluster::new(3).await;
+    let (client, balance) = cluster.client();
+    let failed_of = async |calls: u32| {
+        let mut failed = 0;
+        for call in 0..calls {
+            let answer = client.call(&FAIL, format!("call-{call}")).await;
+            failed += u32::from(answer.is_err());
+        }
+        failed
+    };
+    assert_eq!(failed_of(60).await, 5);
+    let health = balance.health();
+    assert_eq!((health.ejected(), health.ejections), (1, 1));
+    assert!(matches!(health.nodes[0].standing, Standing::Out { .. }));
+    cluster.sleep(millis(6_100)).await;
+    assert_eq!(failed_of(60).await, 1, "one call tries it");
+    assert_eq!(balance.health().ejections, 2);
+
+    cluster.nodes[0].is_bad = false;
+    cluster.nodes[0].kill().await;
+    cluster.nodes[0].start().await;
+    cluster.sleep(millis(12_100)).await;
+    assert_eq!(failed_of(60).await, 0);
+    let health = balance.health();
+    assert_eq!((health.ejected(), health.ejections), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]
