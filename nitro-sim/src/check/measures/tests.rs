@@ -34,7 +34,7 @@ fn noted(at_ms: u64, node: &str) -> Event {
         value: 0.into(),
     };
     Event {
-        node: Some(node.to_owned()),
+        node: Some(node.into()),
         ..event(at_ms, kind)
     }
 }

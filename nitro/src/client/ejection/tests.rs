@@ -37,7 +37,7 @@ impl Cluster {
     }
 
     fn wait(&mut self, time: Duration) {
-        self.now = self.now + time;
+        self.now += time;
         let records = self.records.iter();
         if self.ward.is_due(self.now) {
             self.ward.begin_trials(records, self.now, |_| {});
