@@ -221,6 +221,7 @@ pub fn shrink(
         judge,
         failure,
         before: Size::of(plan),
+        start_ms: passes::times(plan).first().copied().unwrap_or(0),
         best,
         refused: BTreeSet::new(),
         others: BTreeSet::new(),
@@ -247,6 +248,8 @@ struct Search<'a> {
     judge: &'a mut dyn Judge,
     failure: Signature,
     before: Size,
+    /// How long it had before anything happened.
+    start_ms: u64,
     /// The smallest plan that is known to fail.
     best: Plan,
     /// The digests of plans that do not.

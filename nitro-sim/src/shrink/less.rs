@@ -13,14 +13,6 @@ pub(super) fn with_faults(plan: &Plan, ids: &[String]) -> Plan {
     less
 }
 
-/// The plan in which these faults do not end; the others end where they did.
-pub(super) fn without_ends(plan: &Plan, ids: &[String]) -> Plan {
-    let mut less = plan.clone();
-    less.faults
-        .retain(|fault| fault.phase == Phase::Begin || !ids.contains(&fault.id));
-    less
-}
-
 /// The plan with these of its operations only.
 pub(super) fn with_operations(plan: &Plan, ids: &BTreeSet<u64>) -> Plan {
     let mut less = plan.clone();

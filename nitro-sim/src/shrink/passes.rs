@@ -1,12 +1,16 @@
 //! What is tried, in which order: first what makes the rest cheap, then what one wants to be rid
 //! of, and last what makes it easy to read.
+//!
+//! What would make any system fail is not tried. It has as long to start as it had, each role keeps
+//! a node, one that is there in the end if it had one, and a fault that ends does so as long as the
+//! run goes on. Where calls that fail are the failure, none has less time.
 
 use std::collections::BTreeSet;
 
 use super::{Search, less};
-use crate::fault::Phase;
+use crate::fault::{Fault, Phase, PlannedFault};
 use crate::latency::Latency;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedNode};
 use crate::scenario::{Network, Yields};
 use crate::shrink::minimize::minimize;
 
@@ -17,6 +21,9 @@ const TIME_LEAST_MS: u64 = 100;
 /// Times between events are shortened while there are so few: with more it is not worth the runs.
 const EVENTS_MOST: usize = 40;
 
+/// The checks that find calls that fail: with little enough time, any does.
+const CALLS_THAT_FAIL: [&str; 3] = ["converged", "min_ok", "max_failed"];
+
 impl Search<'_> {
     /// Goes through all once.
     pub(super) fn pass(&mut self) {
@@ -26,7 +33,6 @@ impl Search<'_> {
         self.drop_faults();
         self.drop_nodes();
         self.drop_operations();
-        self.drop_ends();
         self.drop_idle_check();
         self.shorten_faults();
         self.shorten_timeouts();
@@ -89,7 +95,8 @@ impl Search<'_> {
         let plan = self.best.clone();
         let names = plan.nodes.iter().map(|node| node.name.clone()).collect();
         minimize(names, |left| {
-            !left.is_empty() && self.accepts(less::with_nodes(&plan, left))
+            let less = less::with_nodes(&plan, left);
+            roles(&less) == roles(&plan) && self.accepts(less)
         });
     }
 
@@ -109,22 +116,6 @@ impl Search<'_> {
         minimize(ids.collect(), |left| {
             let ids = left.iter().copied().collect();
             self.accepts(less::with_operations(&plan, &ids))
-        });
-    }
-
-    /// A fault that need not end lasts as long as the run.
-    fn drop_ends(&mut self) {
-        self.doing = "ends of faults";
-        let plan = self.best.clone();
-        let ends = plan.faults.iter().filter(|fault| fault.phase == Phase::End);
-        let ids: Vec<String> = ends.map(|fault| fault.id.clone()).collect();
-        minimize(ids.clone(), |left| {
-            let gone: Vec<String> = ids
-                .iter()
-                .filter(|id| !left.contains(id))
-                .cloned()
-                .collect();
-            self.accepts(less::without_ends(&plan, &gone))
         });
     }
 
@@ -166,6 +157,12 @@ impl Search<'_> {
     }
 
     fn shorten_timeouts(&mut self) {
+        if CALLS_THAT_FAIL
+            .iter()
+            .any(|check| self.failure.is_of(check))
+        {
+            return;
+        }
         self.doing = "how long operations may take";
         let timeouts = self
             .best
@@ -182,7 +179,7 @@ impl Search<'_> {
     /// What happens after a while in which nothing happens, happens sooner.
     fn close_gaps(&mut self) {
         self.doing = "times between events";
-        let mut from_ms = 0;
+        let mut from_ms = self.start_ms;
         for _ in 0..EVENTS_MOST {
             let times = times(&self.best);
             if times.len() > EVENTS_MOST {
@@ -219,8 +216,27 @@ fn quiet(network: &Network) -> Network {
     Network::new(Latency::Constant { us })
 }
 
+/// The roles that have a node, and those that have one at the end of all faults.
+fn roles(plan: &Plan) -> [BTreeSet<&str>; 2] {
+    let is_left = |node: &&PlannedNode| {
+        let of_node = |planned: &&PlannedFault| planned.fault.node() == Some(node.name.as_str());
+        let is_start = |planned: &PlannedFault| match (&planned.fault, planned.phase) {
+            (Fault::Crash { .. } | Fault::Stop { .. }, phase) => Some(phase == Phase::End),
+            (Fault::Restart { .. }, _) => Some(true),
+            _ => None,
+        };
+        let mut starts = plan.faults.iter().filter(of_node).filter_map(is_start);
+        starts.next_back().unwrap_or(true)
+    };
+    let (all, left) = (plan.nodes.iter(), plan.nodes.iter().filter(is_left));
+    [
+        all.map(|node| node.role.as_str()).collect(),
+        left.map(|node| node.role.as_str()).collect(),
+    ]
+}
+
 /// When something begins, ends or is asked, or the run ends.
-fn times(plan: &Plan) -> BTreeSet<u64> {
+pub(super) fn times(plan: &Plan) -> BTreeSet<u64> {
     let faults = plan.faults.iter().map(|fault| fault.at_ms);
     let operations = plan.operations.iter().map(|operation| operation.at_ms);
     faults.chain(operations).chain([plan.duration_ms]).collect()

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fault::{Fault, Phase, PlannedFault};
+use crate::operation::PlannedOperation;
+use crate::plan::PlannedNode;
 use crate::scenario::{Catalogue, Known, Scenario};
 
 const TEXT: &str = r#"
@@ -159,7 +161,8 @@ fn a_plan_is_cut_to_what_the_failure_needs() {
         Size {
             faults: 1,
             fault_events: 2,
-            nodes: 2,
+            // Two clients, and of the servers one.
+            nodes: 3,
             operations: 2,
             duration_ms: after.duration_ms,
         }
@@ -192,7 +195,11 @@ fn nothing_that_is_left_can_be_left_out() {
                 "{id}"
             );
         }
-        for node in &after.nodes {
+        let alone = |node: &PlannedNode| {
+            let of_role = after.nodes.iter().filter(|other| other.role == node.role);
+            of_role.count() == 1
+        };
+        for node in after.nodes.iter().filter(|node| !alone(node)) {
             let others = after.nodes.iter().filter(|other| *other != node);
             let others: Vec<String> = others.map(|other| other.name.clone()).collect();
             let without = less::with_nodes(&after, &others);
@@ -205,6 +212,27 @@ fn nothing_that_is_left_can_be_left_out() {
             assert_eq!(lost_update(&without), None, "operation {}", operation.id);
         }
     }
+}
+
+#[test]
+fn what_would_make_any_system_fail_is_not_tried() {
+    // Some time after a pause a call fails; so it does with nobody to answer it, or little time.
+    let judge = |plan: &Plan| {
+        let calm_ms = plan.faults.iter().map(|fault| fault.at_ms).max()? + 5000;
+        let has_server = plan.nodes.iter().any(|node| node.role == "server");
+        let fails = |one: &PlannedOperation| {
+            let is_doomed = !has_server || one.timeout_ms < 500 || has_fault(plan, "pause");
+            one.node.starts_with("client") && one.at_ms > calm_ms && is_doomed
+        };
+        plan.operations.iter().any(fails).then_some("converged")
+    };
+    let after = shrunk(&plan(7), judge).after;
+    let roles: Vec<&str> = after.nodes.iter().map(|node| node.role.as_str()).collect();
+    assert_eq!(roles, ["server", "client"]);
+    let phases: Vec<Phase> = after.faults.iter().map(|fault| fault.phase).collect();
+    assert_eq!(phases, [Phase::Begin, Phase::End]);
+    assert_eq!(after.operations.len(), 1);
+    assert_eq!(after.operations[0].timeout_ms, 500);
 }
 
 #[test]
@@ -321,7 +349,6 @@ enum Cut {
     Faults(u64),
     Nodes(u64),
     Operations(u64),
-    Ends(u64),
     Until(u64),
     Sooner(u64),
     Lasting(usize, u64),
@@ -334,7 +361,6 @@ fn cut() -> impl Strategy<Value = Cut> {
         any::<u64>().prop_map(Cut::Faults),
         any::<u64>().prop_map(Cut::Nodes),
         any::<u64>().prop_map(Cut::Operations),
-        any::<u64>().prop_map(Cut::Ends),
         (0u64..31_000).prop_map(Cut::Until),
         (0u64..31_000).prop_map(Cut::Sooner),
         (0usize..9, 1u64..5000).prop_map(|(fault, for_ms)| Cut::Lasting(fault, for_ms)),
@@ -354,7 +380,6 @@ fn apply(plan: &Plan, cut: Cut) -> Plan {
     let ids = || plan.fault_ids().into_iter().map(str::to_owned);
     match cut {
         Cut::Faults(bits) => less::with_faults(plan, &some(ids(), bits)),
-        Cut::Ends(bits) => less::without_ends(plan, &some(ids(), bits)),
         Cut::Nodes(bits) => {
             let names = plan.nodes.iter().map(|node| node.name.clone());
             less::with_nodes(plan, &some(names, bits))
