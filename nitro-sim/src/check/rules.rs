@@ -77,6 +77,13 @@ fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.get("value")?.as_u64())
 }
 
+/// When the last event of a kind was, in microseconds; 0 where there is none.
+fn last_us(trace: &Trace, is_meant: impl Fn(&EventKind) -> bool) -> u64 {
+    let mut events = trace.events().iter();
+    let last = events.rfind(|event| is_meant(&event.kind));
+    last.map_or(0, |event| event.at_us)
+}
+
 /// A key as one node sees it.
 type Seen<'t> = (&'t str, u64);
 

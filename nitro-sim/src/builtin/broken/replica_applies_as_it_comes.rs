@@ -21,13 +21,16 @@ const APPLY: Method<(u64, u64, u64), ()> = Method::unary("replica/apply").idempo
 /// How long the primary waits for a replica before it sends a change again.
 const ATTEMPT: Duration = Duration::from_millis(200);
 
+/// How soon after the last fault and the last call all agree.
+const WITHIN: Duration = Duration::from_secs(4);
+
 pub(super) fn system() -> System {
     System::new("replica_applies_as_it_comes")
         .role("primary", lead)
         .role("replica", follow)
         .role("client", ask)
         .operation("write")
-        .agreed("holds")
+        .agreed("holds", WITHIN)
 }
 
 /// The value of each key, and which change made it.

@@ -22,13 +22,16 @@ const BOOK: Method<u64, ()> = Method::unary("bank/book").idempotent();
 /// How long the coordinator waits before it goes on with what it could not finish.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How soon after the last fault and the last call all agree.
+const WITHIN: Duration = Duration::from_secs(4);
+
 pub(super) fn system() -> System {
     System::new("transfer_not_resumed")
         .role("bank", book_all)
         .role("coordinator", coordinate)
         .role("client", ask)
         .operation("transfer")
-        .agreed("booked")
+        .agreed("booked", WITHIN)
 }
 
 type Booked = Arc<Mutex<BTreeSet<u64>>>;

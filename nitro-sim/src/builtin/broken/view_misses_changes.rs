@@ -16,13 +16,16 @@ const WAIT: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How soon after the last fault and the last call all agree.
+const WITHIN: Duration = Duration::from_secs(4);
+
 pub(super) fn system() -> System {
     System::new("view_misses_changes")
         .role(KEEPER, keeper::keep)
         .role("view", view)
         .role("client", ask)
         .operation("write")
-        .agreed("view")
+        .agreed("view", WITHIN)
 }
 
 fn table(node: &Node) -> Table {

@@ -1,16 +1,19 @@
 //! Nodes that hold the same come to hold the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::last_us;
 use crate::system::{Breach, Judged, System};
-use crate::trace::Blame;
+use crate::trace::{Blame, EventKind, Trace};
 
 impl System {
     /// The same system, whose nodes agree in the end: the last that each noted under `note` is
-    /// equal. Let the scenario leave them time after its last fault and its last operation.
-    pub fn agreed(self, note: &'static str) -> Self {
+    /// equal. Those that still differ sooner than `within` after the last fault and the last call
+    /// may yet come to agree, and leave the run in doubt.
+    pub fn agreed(self, note: &'static str, within: Duration) -> Self {
         self.judge("agreed", move |trace| {
             let mut last: BTreeMap<&str, (&Value, usize)> = BTreeMap::new();
             for (place, event, value) in trace.placed_notes(note) {
@@ -18,10 +21,7 @@ impl System {
             }
             if last.len() < 2 {
                 let count = last.len();
-                return Judged {
-                    violations: Vec::new(),
-                    doubts: vec![format!("{count} nodes said what they hold: it takes two")],
-                };
+                return in_doubt(format!("{count} nodes said what they hold: it takes two"));
             }
             let mut nodes = last.into_iter();
             let (first, (held, said)) = nodes.next().expect("there are two");
@@ -31,8 +31,29 @@ impl System {
                 let what = format!("{first} holds {one} in the end, {node} {other}");
                 Breach::of(what, [said, place].map(Blame::Event))
             });
-            Judged::of(words.collect::<Vec<_>>())
+            let differences: Vec<Breach> = words.collect();
+            if !differences.is_empty() && calm(trace) < within {
+                return in_doubt(format!(
+                    "they differ {:?} after the last fault and call: they have {within:?}",
+                    calm(trace)
+                ));
+            }
+            Judged::of(differences)
         })
+    }
+}
+
+/// How long before the end the last fault or call was.
+fn calm(trace: &Trace) -> Duration {
+    let is_unrest =
+        |kind: &EventKind| matches!(kind, EventKind::Fault { .. } | EventKind::Call { .. });
+    Duration::from_micros(last_us(trace, |_| true) - last_us(trace, is_unrest))
+}
+
+fn in_doubt(why: String) -> Judged {
+    Judged {
+        violations: Vec::new(),
+        doubts: vec![why],
     }
 }
 

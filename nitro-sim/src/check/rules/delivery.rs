@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::number;
+use super::{last_us, number};
 use crate::system::{Breach, Judged, System};
 use crate::trace::{Blame, EventKind, OperationOutcome, Trace};
 
@@ -85,11 +85,8 @@ fn calls(trace: &Trace, wanted: &str) -> BTreeMap<u64, u64> {
 
 fn lost(trace: &Trace, sent: &str, note: &str, within: Duration) -> Vec<Breach> {
     let handled: BTreeSet<u64> = trace.notes(note).filter_map(|(_, v)| number(v)).collect();
-    let is_fault = |kind: &EventKind| matches!(kind, EventKind::Fault { .. });
-    let events = trace.events();
-    let last_fault = events.iter().rfind(|event| is_fault(&event.kind));
-    let calm_since = last_fault.map_or(0, |event| event.at_us);
-    let end = events.last().map_or(0, |event| event.at_us);
+    let calm_since = last_us(trace, |kind| matches!(kind, EventKind::Fault { .. }));
+    let end = last_us(trace, |_| true);
     let sent = calls(trace, sent);
     let mut wrong = Vec::new();
     for (event, id, outcome) in trace.outcomes() {

@@ -16,12 +16,16 @@ fn note(at_us: u64, node: &str, name: &str, value: Value) -> Event {
     }
 }
 
-fn breaches(system: &System, events: &[Event]) -> Vec<Breach> {
+fn judged(system: &System, events: &[Event]) -> Judged {
     let mut trace = Trace::new("p", "test");
     for event in events {
         trace.push(event.clone());
     }
-    (system.invariants()[0].1)(&trace).violations
+    (system.invariants()[0].1)(&trace)
+}
+
+fn breaches(system: &System, events: &[Event]) -> Vec<Breach> {
+    judged(system, events).violations
 }
 
 fn violations(system: &System, events: &[Event]) -> Vec<String> {
@@ -156,13 +160,23 @@ fn nothing_is_handled_twice_or_given_out_twice() {
 
 #[test]
 fn nodes_agree_in_the_end_and_one_alone_agrees_with_nobody() {
-    let system = System::new("x").agreed("holds");
-    let holds = |at, node, value| note(at, node, "holds", json!({ "a": value, "b": 0 }));
+    let system = System::new("x").agreed("holds", Duration::from_secs(1));
+    let holds = |at_us, node, value| note(at_us, node, "holds", json!({ "a": value, "b": 0 }));
     let good = [holds(1, "a-1", 1), holds(2, "a-2", 2), holds(3, "a-1", 2)];
     assert!(violations(&system, &good).is_empty());
-    let found = violations(&system, &[holds(1, "a-1", 1), holds(2, "a-2", 2)]);
+    let [call, outcome] = sent(2_000, 1, 7, json!(null));
+    let differ = [
+        call,
+        outcome,
+        holds(5_000, "a-1", 1),
+        holds(6_000, "a-2", 2),
+    ];
+    let end = |at_us| note(at_us, "a-1", "end", json!(null));
+    let found = violations(&system, &[&differ[..], &[end(1_002_000)]].concat());
     assert_eq!(found, ["a-1 holds \"a\": 1 in the end, a-2 \"a\": 2"]);
-    let mut alone = Trace::new("p", "test");
-    alone.push(holds(1, "a-1", 1));
-    assert_eq!((system.invariants()[0].1)(&alone).doubts.len(), 1);
+    // Sooner than that they may yet agree, and whoever is alone agrees with nobody.
+    for unsure in [&[&differ[..], &[end(1_001_000)]].concat(), &differ[..3]] {
+        let judged = judged(&system, unsure);
+        assert_eq!((judged.violations.len(), judged.doubts.len()), (0, 1));
+    }
 }
