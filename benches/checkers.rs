@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use nitro::host::Clock;
+use nitro::host::tokio::MachineClock;
+use nitro::time::Instant;
 use nitro_sim::check::linearizable::{Budget, Operation, is_linearizable};
 use nitro_sim::check::model::{Access, KeyValue, Seen};
 use nitro_sim::draw::Draw;
@@ -159,7 +162,9 @@ fn ours(history: &[Made]) -> bool {
     answer.expect("the budget is for histories such as these")
 }
 
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn agree() {
+    let clock = MachineClock::new();
     let mut accepted = 0;
     for seed in 0..SMALL_HISTORIES {
         let history = small(seed);
@@ -172,6 +177,11 @@ fn agree() {
         accepted += u64::from(answer);
     }
     assert!(accepted > SMALL_HISTORIES / 10 && accepted < SMALL_HISTORIES * 9 / 10);
+    let took = clock.now().since(Instant::ORIGIN).as_secs_f64();
+    println!(
+        "{SMALL_HISTORIES} small histories, {accepted} of them linearizable: both say the same of \
+         each, in {took:.1} s"
+    );
 }
 
 fn verdicts(criterion: &mut Criterion) {

@@ -96,6 +96,12 @@ impl Bug {
         broken::mended(&bug.plan(1)).map(|_| bug)
     }
 
+    /// A plan with all of its faults, by which an engine is asked whether it can.
+    fn whole(&self) -> Plan {
+        let plan = Plan::new(&self.scenario, 1);
+        plan.unwrap_or_else(|error| panic!("{}, seed 1: {error}", self.name))
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         let plan = match self.is_plain {
             true => Plan::new(&self.scenario, seed),
@@ -190,7 +196,7 @@ impl Judge for InPool<'_> {
 }
 
 /// What the first failing plan shrinks to, in words: faults, nodes and operations, before and
-/// after.
+/// after; with a question mark where the right form fails it alike.
 fn shrunk(bug: &Bug, pool: &Pool<'_>, sweeps: &[Sweep]) -> [String; 3] {
     let found = sweeps
         .iter()
@@ -214,12 +220,18 @@ fn shrunk(bug: &Bug, pool: &Pool<'_>, sweeps: &[Sweep]) -> [String; 3] {
     );
     let shrunk = shrunk.unwrap_or_else(|error| panic!("{}, seed {seed}: {error}", bug.name));
     let (before, after) = (Size::of(&shrunk.before), Size::of(&shrunk.after));
+    // What the right form shows as well is not the bug.
+    let mended = broken::mended(&shrunk.after).expect("it is one that has a bug");
+    let judged = pool.one(mended, Twice::No);
+    let judged = judged.unwrap_or_else(|error| panic!("{}: {error}", bug.name));
+    let is_bug = judged.signature().as_ref() != Some(&shrunk.failure);
     let sizes = [
         (before.faults, after.faults),
         (before.nodes, after.nodes),
         (before.operations, after.operations),
     ];
-    sizes.map(|(before, after)| format!("{before} -> {after}"))
+    let mark = if is_bug { "" } else { "?" };
+    sizes.map(|(before, after)| format!("{before} -> {after}{mark}"))
 }
 
 /// How the right form fares: passes, inconclusive runs, failures; and the first seed that fails.
@@ -276,7 +288,7 @@ fn main() {
         let [faults, nodes, operations] = shrunk(&bug, &event, &found);
         let (counts, first) = right(&bug, &event, asked.right);
         failed.extend(first.map(|seed| format!("{} passes not: seed {seed}", bug.name)));
-        let on_turmoil = match accepts(&*other, &bug.plan(1)) {
+        let on_turmoil = match accepts(&*other, &bug.whole()) {
             Ok(()) => in_words(&sweeps(&turmoil, TURMOIL_SEEDS_MAX, &checks)),
             Err(_) => "refused".to_owned(),
         };
