@@ -7,6 +7,7 @@ pub mod echo;
 pub mod election;
 pub mod feed;
 pub mod greeter;
+mod jobs;
 mod keeper;
 pub mod leader;
 pub mod ledger;

@@ -36,6 +36,7 @@ scenarios! {
     echo_partition,
     election_faults,
     feed_crash,
+    feed_disk,
     greeter_crash,
     greeter_one_way,
     greeter_partition,
@@ -44,9 +45,12 @@ scenarios! {
     greeter_slow_node,
     leader_partition,
     ledger_crash,
+    ledger_disk,
     locks_crash,
+    locks_disk,
     locks_pause,
     queue_crash,
+    queue_disk,
 }
 
 /// What is broken on purpose, and the invariant that finds it.

@@ -8,22 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nitro::address::Address;
-use nitro::broker::{Broker, Consumer, Delivery, Message};
+use nitro::broker::{Broker, Delivery};
 use nitro::durable;
 use nitro::error::Result;
 use nitro::http::{HttpBroker, Settings};
 use nitro::store::{FileStore, Settings as StoreSettings, Store, Sync};
 use serde_json::{Value, json};
 
+use super::jobs::{self, HANDLED, Jobs, notes, number};
 use super::{cluster, keeper};
-use crate::system::{Node, Operation, System};
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::system::{Node, System};
+use crate::trace::Trace;
 
 const PORT: u16 = 8080;
 
-/// How long a message may take to be handled once all is well: until the last that was on its way
-/// counts as failed, and the members that were away are asked again.
-const HANDLED_WITHIN_US: u64 = 15_000_000;
+/// What a worker notes when it begins with a message.
+const BEGUN: &str = "begun";
 
 /// The header of a message that says who has published it: numbers are each publisher's own.
 const PUBLISHER: &str = "publisher";
@@ -45,7 +45,10 @@ fn named(name: &str, sync: Sync) -> System {
         .role("publisher", move |node| publish(node, sync))
         .role("worker", work)
         .operation("publish")
-        .invariant("every acknowledged message is handled", all_are_handled)
+        .invariant(
+            "every acknowledged message is handled",
+            jobs::all_are_handled,
+        )
         .invariant("an attempt goes to one member", one_member)
         .invariant("a key's messages come in order", keys_in_order)
 }
@@ -80,7 +83,11 @@ async fn publish(node: Node, sync: Sync) -> Result<()> {
         let (broker, node) = (broker.clone(), at.clone());
         async move {
             let clock = &node.host().clock;
-            keeper::in_time(clock, &operation, send(&broker, &node, &operation)).await
+            let mut message = jobs::message(&node, &operation);
+            let publisher = (PUBLISHER.to_owned(), node.name().to_owned());
+            message.headers.insert(publisher.0, publisher.1);
+            let publishing = jobs::publish(&broker, &operation, message);
+            keeper::in_time(clock, &operation, publishing).await
         }
     });
     publishing.await?;
@@ -90,50 +97,25 @@ async fn publish(node: Node, sync: Sync) -> Result<()> {
     Ok(())
 }
 
-async fn send(broker: &Broker, node: &Node, operation: &Operation) -> Result<Value> {
-    let body = operation.value.to_string();
-    let mut message = Message::new(node.host(), "jobs", body).key(operation.key.to_string());
-    let publisher = (PUBLISHER.to_owned(), node.name().to_owned());
-    message.headers.insert(publisher.0, publisher.1);
-    let number = broker.publish_all(vec![message]).await?;
-    Ok(json!({ "number": number, "value": operation.value }))
-}
-
 async fn work(node: Node) -> Result<()> {
     let host = node.host();
     let started = start(&node, &Broker::memory(host)).await?;
     let time = Duration::from_millis(node.parameter_or("work_ms", 0)?);
-    let terms = Consumer {
-        visibility_ms: 2_000,
-        attempts_max: 100,
-        backlog_max: 10_000,
-        ..Consumer::group("jobs", "workers")
-    };
+    let mut todo = Jobs::join(&node, &started.broker()).await;
     loop {
-        let subscribing = started.broker().subscribe(host, terms.clone()).await;
-        let Ok(mut subscription) = subscribing else {
-            host.clock.sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        loop {
-            let Ok(delivery) = subscription.next().await else {
-                host.clock.sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            node.note("begun", told(&delivery));
-            host.clock.sleep(time).await;
-            node.note("handled", told(&delivery));
-            // One that could not be acknowledged comes again.
-            let _ = delivery.acknowledge().await;
-        }
+        let delivery = todo.next().await;
+        node.note(BEGUN, told(&delivery));
+        host.clock.sleep(time).await;
+        node.note(HANDLED, told(&delivery));
+        // One that could not be acknowledged comes again.
+        let _ = delivery.acknowledge().await;
     }
 }
 
 fn told(delivery: &Delivery) -> Value {
     let message = delivery.message();
-    let value: u64 = String::from_utf8_lossy(&message.body).parse().unwrap_or(0);
     json!({
-        "value": value,
+        "value": jobs::value(delivery),
         "attempt": delivery.attempt(),
         "number": delivery.receipt().number,
         "publisher": message.headers.get(PUBLISHER),
@@ -141,46 +123,11 @@ fn told(delivery: &Delivery) -> Value {
     })
 }
 
-fn notes<'t>(trace: &'t Trace, name: &'t str) -> impl Iterator<Item = (&'t str, &'t Value)> {
-    trace
-        .notes(name)
-        .map(|(event, value)| (event.node.as_deref().unwrap_or_default(), value))
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value[name].as_u64().unwrap_or(0)
-}
-
-fn all_are_handled(trace: &Trace) -> Vec<String> {
-    let values: BTreeSet<u64> = notes(trace, "handled")
-        .map(|(_, value)| number(value, "value"))
-        .collect();
-    let is_fault = |kind: &EventKind| matches!(kind, EventKind::Fault { .. });
-    let events = trace.events();
-    let last_fault = events.iter().rfind(|event| is_fault(&event.kind));
-    let end = events.last().map_or(0, |event| event.at_us);
-    let calm_since = last_fault.map_or(0, |event| event.at_us);
-    let mut wrong = Vec::new();
-    for (event, operation, outcome) in trace.outcomes() {
-        let OperationOutcome::Ok { reply } = outcome else {
-            continue;
-        };
-        let is_due = event.at_us.max(calm_since) + HANDLED_WITHIN_US < end;
-        if is_due && !values.contains(&number(reply, "value")) {
-            let number = number(reply, "number");
-            wrong.push(format!(
-                "operation {operation}, message {number}: never handled"
-            ));
-        }
-    }
-    wrong
-}
-
 /// An attempt at a message that two members had.
 fn one_member(trace: &Trace) -> Vec<String> {
     let mut seen = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (node, value) in notes(trace, "handled") {
+    for (node, value) in notes(trace, HANDLED) {
         let attempt = (number(value, "value"), number(value, "attempt"));
         let other = *seen.entry(attempt).or_insert(node);
         if other != node {
@@ -199,7 +146,7 @@ fn one_member(trace: &Trace) -> Vec<String> {
 fn keys_in_order(trace: &Trace) -> Vec<String> {
     let mut begun: BTreeMap<(&str, &str), BTreeSet<u64>> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, value) in notes(trace, "begun") {
+    for (_, value) in notes(trace, BEGUN) {
         let text = |name: &str| value[name].as_str().unwrap_or_default();
         let (publisher, key) = (text("publisher"), text("key"));
         let message = number(value, "number");

@@ -3,20 +3,17 @@
 //!
 //! `queue_acks_before_sync` is broken on purpose: it answers before its disk has synced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nitro::broker::{Broker, Consumer, Message};
 use nitro::error::Result;
 use nitro::store::Sync;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::jobs::{self, HANDLED, Jobs, notes, number};
 use super::keeper::{self, KEEPER};
-use crate::system::{Node, Operation, System};
-use crate::trace::{EventKind, OperationOutcome, Trace};
-
-/// How long a message may take to be handled once all is well.
-const HANDLED_WITHIN_US: u64 = 15_000_000;
+use crate::system::{Node, System};
+use crate::trace::Trace;
 
 /// The system: roles `keeper`, `publisher` and `worker`; operation `publish`; parameter
 /// `work_ms`, how long a worker takes for a message.
@@ -37,7 +34,10 @@ fn named(name: &str) -> System {
         .role("publisher", publish)
         .role("worker", work)
         .operation("publish")
-        .invariant("every acknowledged message is handled", all_are_handled)
+        .invariant(
+            "every acknowledged message is handled",
+            jobs::all_are_handled,
+        )
         .invariant("a delivery goes to one member", one_member)
         .invariant("a key's messages come in order", keys_in_order)
 }
@@ -49,97 +49,39 @@ async fn publish(node: Node) -> Result<()> {
         let (broker, node) = (broker.clone(), at.clone());
         async move {
             let clock = &node.host().clock;
-            keeper::in_time(clock, &operation, send(&broker, &node, &operation)).await
+            let message = jobs::message(&node, &operation);
+            let publishing = jobs::publish(&broker, &operation, message);
+            keeper::in_time(clock, &operation, publishing).await
         }
     })
     .await
 }
 
-async fn send(broker: &Broker, node: &Node, operation: &Operation) -> Result<Value> {
-    let body = operation.value.to_string();
-    let message = Message::new(node.host(), "jobs", body).key(operation.key.to_string());
-    let number = broker.publish_all(vec![message]).await?;
-    Ok(json!({ "number": number, "value": operation.value }))
-}
-
 async fn work(node: Node) -> Result<()> {
     let broker = keeper::reach(&node).broker;
-    let host = node.host();
     let time = Duration::from_millis(node.parameter_or("work_ms", 0)?);
-    let terms = Consumer {
-        visibility_ms: 2_000,
-        attempts_max: 100,
-        backlog_max: 10_000,
-        ..Consumer::group("jobs", "workers")
-    };
+    let mut todo = Jobs::join(&node, &broker).await;
     loop {
-        let subscribing = broker.subscribe(host, terms.clone()).await;
-        let Ok(mut subscription) = subscribing else {
-            host.clock.sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        loop {
-            let Ok(delivery) = subscription.next().await else {
-                host.clock.sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let message = delivery.message();
-            let value: u64 = String::from_utf8_lossy(&message.body).parse().unwrap_or(0);
-            let handled = json!({
-                "value": value,
-                "attempt": delivery.attempt(),
-                "number": delivery.receipt().number,
-                "claim": delivery.receipt().claim,
-                "key": message.key,
-            });
-            host.clock.sleep(time).await;
-            node.note("handled", handled);
-            // One that could not be acknowledged comes again.
-            let _ = delivery.acknowledge().await;
-        }
+        let delivery = todo.next().await;
+        let handled = json!({
+            "value": jobs::value(&delivery),
+            "attempt": delivery.attempt(),
+            "number": delivery.receipt().number,
+            "claim": delivery.receipt().claim,
+            "key": delivery.message().key,
+        });
+        node.host().clock.sleep(time).await;
+        node.note(HANDLED, handled);
+        // One that could not be acknowledged comes again.
+        let _ = delivery.acknowledge().await;
     }
-}
-
-fn handled(trace: &Trace) -> impl Iterator<Item = (&str, &Value)> {
-    trace
-        .notes("handled")
-        .map(|(event, value)| (event.node.as_deref().unwrap_or_default(), value))
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value[name].as_u64().unwrap_or(0)
-}
-
-fn all_are_handled(trace: &Trace) -> Vec<String> {
-    let values: BTreeSet<u64> = handled(trace)
-        .map(|(_, value)| number(value, "value"))
-        .collect();
-    let is_fault = |kind: &EventKind| matches!(kind, EventKind::Fault { .. });
-    let events = trace.events();
-    let last_fault = events.iter().rfind(|event| is_fault(&event.kind));
-    let end = events.last().map_or(0, |event| event.at_us);
-    let calm_since = last_fault.map_or(0, |event| event.at_us);
-    let mut wrong = Vec::new();
-    for (event, operation, outcome) in trace.outcomes() {
-        let OperationOutcome::Ok { reply } = outcome else {
-            continue;
-        };
-        let is_due = event.at_us.max(calm_since) + HANDLED_WITHIN_US < end;
-        if is_due && !values.contains(&number(reply, "value")) {
-            let number = number(reply, "number");
-            wrong.push(format!(
-                "operation {operation}, message {number}: never handled"
-            ));
-        }
-    }
-    wrong
 }
 
 /// A delivery that two members had, or one member twice.
 fn one_member(trace: &Trace) -> Vec<String> {
     let mut seen = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (node, value) in handled(trace) {
+    for (node, value) in notes(trace, HANDLED) {
         let delivery = (number(value, "number"), number(value, "claim"));
         if let Some(other) = seen.insert(delivery, node) {
             let (message, claim) = delivery;
@@ -155,7 +97,7 @@ fn one_member(trace: &Trace) -> Vec<String> {
 fn keys_in_order(trace: &Trace) -> Vec<String> {
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for (_, value) in handled(trace) {
+    for (_, value) in notes(trace, HANDLED) {
         let key = value["key"].as_str().unwrap_or_default();
         let message = number(value, "number");
         let last = last.entry(key).or_default();
