@@ -18,6 +18,9 @@ use crate::port::Revision;
 /// Where a row is kept: database, table and key, so that rows are in order of these.
 pub(super) type Place = Vec<u8>;
 
+/// Why a single row cannot be had, while others can: the detail `reason` of the error.
+pub(super) const DAMAGED: &str = "damaged";
+
 /// A record as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
@@ -111,11 +114,18 @@ pub(super) fn apply(
     let (mut added, mut bytes) = (0, 0);
     let mut existed = Vec::with_capacity(commit.writes.len());
     for write in &commit.writes {
-        let before = rows.get(&place(&write.table, &write.key))?;
-        check_condition(write, before.as_ref())?;
-        existed.push(before.is_some());
+        let is_there = match rows.get(&place(&write.table, &write.key)) {
+            // Who does not care what is there may write over it: that is how it is mended.
+            Err(damaged) if write.condition == Condition::Always && is_damaged(&damaged) => true,
+            before => {
+                let before = before?;
+                check_condition(write, before.as_ref())?;
+                before.is_some()
+            }
+        };
+        existed.push(is_there);
         if matches!(write.action, Action::Put { .. }) {
-            added += usize::from(before.is_none());
+            added += usize::from(!is_there);
             bytes += write.bytes();
         }
     }
@@ -165,6 +175,11 @@ pub(super) fn apply(
         *at = revision;
     }
     Ok(Applied { existed, changes })
+}
+
+/// Whether it is about one row, while others can be had.
+pub(super) fn is_damaged(error: &Error) -> bool {
+    error.detail("reason") == Some(DAMAGED)
 }
 
 fn logged(place: Place, revision: Revision, kind: ChangeKind) -> Logged {

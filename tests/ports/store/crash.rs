@@ -21,9 +21,13 @@ fn host(disk: Recorded) -> Host {
 }
 
 async fn open(disk: &Recorded) -> nitro::Result<Store> {
+    open_as(disk, Settings::default()).await
+}
+
+async fn open_as(disk: &Recorded, settings: Settings) -> nitro::Result<Store> {
     let settings = Settings {
         cache_bytes: 256 * 1024,
-        ..Settings::default()
+        ..settings
     };
     let host = host(disk.clone());
     let opened = nitro::store::FileStore::open(&host, "store", settings).await;
@@ -323,6 +327,53 @@ fn damage_is_found_and_never_read_as_something_else() {
         assert!(
             found > 20 && harmless > 20,
             "{found} found, {harmless} harmless"
+        );
+    });
+}
+
+#[test]
+fn a_damaged_record_is_found_when_it_is_read_even_if_opening_looks_at_nothing() {
+    run(async {
+        let disk = Recorded::default();
+        let store = open(&disk).await.unwrap();
+        let table = store.table("d", "t");
+        table.write("bad", "sevenfold").await.unwrap();
+        table.write("good", "x").await.unwrap();
+        drop((store, table));
+        {
+            let mut state = disk.0.lock().unwrap();
+            let file = state.names[Path::new("store")];
+            let bytes = &mut state.files[file];
+            let places = 0..bytes.len() - 9;
+            let found: Vec<usize> = places
+                .filter(|at| &bytes[*at..*at + 9] == b"sevenfold")
+                .collect();
+            assert!(!found.is_empty());
+            for at in found {
+                bytes[at + 4] ^= 1;
+            }
+        }
+        let settings = Settings {
+            check_when_opened: false,
+            ..Settings::default()
+        };
+        let store = open_as(&disk, settings).await.unwrap();
+        let table = store.table("d", "t");
+        let error = table.read("bad").await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DataLoss);
+        assert!(error.message().contains("bad is damaged"), "{error}");
+        let unchanged = Condition::IfAbsent;
+        let error = table.write_if("bad", "x", unchanged).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DataLoss);
+        table.list(Select::default()).await.unwrap_err();
+        // The others are well, and so is it once it is written anew on no condition.
+        assert_eq!(&*table.read("good").await.unwrap().unwrap().value, b"x");
+        table.write("good", "y").await.unwrap();
+        table.write("bad", "mended").await.unwrap();
+        assert_eq!(&*table.read("bad").await.unwrap().unwrap().value, b"mended");
+        assert_eq!(
+            table.list(Select::default()).await.unwrap().records.len(),
+            2
         );
     });
 }

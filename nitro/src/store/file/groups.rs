@@ -11,7 +11,7 @@ use redb::{Durability, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::open::{self, Opened};
-use super::rows::{DAMAGED, META, RECORDS, REVISION, Seen, TIME, Written, error};
+use super::rows::{META, RECORDS, REVISION, Seen, TIME, Written, error};
 use super::{Settings, Sync, blocking, gone};
 use crate::error::{Error, Kind, Result};
 use crate::host::tasks::panic_message;
@@ -371,7 +371,7 @@ impl Groups {
 /// Whether a commit was refused before it did anything.
 fn is_refusal(error: &Error) -> bool {
     let kinds = [Kind::Aborted, Kind::AlreadyExists, Kind::FailedPrecondition];
-    kinds.contains(&error.kind()) || error.detail("reason") == Some(DAMAGED)
+    kinds.contains(&error.kind()) || commit::is_damaged(error)
 }
 
 fn poisoned(path: &Path) -> Error {

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Kind, Result};
 use crate::store::Order;
-use crate::store::commit::{Place, Row, Rows, RowsMut};
+use crate::store::commit::{DAMAGED, Place, Row, Rows, RowsMut};
 
 pub(super) const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("nitro/records");
 const EXPIRIES: TableDefinition<(u64, &[u8]), ()> = TableDefinition::new("nitro/expiries");
@@ -23,9 +23,6 @@ pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("nitro/
 pub(super) const FORMAT: &str = "format";
 pub(super) const REVISION: &str = "revision";
 pub(super) const TIME: &str = "time_ns";
-
-/// Why a single row cannot be had, while others can: the detail `reason` of the error.
-pub(super) const DAMAGED: &str = "damaged";
 
 /// What stands for never, as an expiry.
 const NEVER: u64 = u64::MAX;
@@ -130,9 +127,14 @@ impl RowsMut for Written<'_> {
         Ok(first.map(|(key, _)| (key.value().0, key.value().1.to_vec())))
     }
 
-    /// Removes the note of an expiry as well when the row it is about is gone or damaged.
+    /// The note may be about a row that is gone, or was damaged and written anew: then it is all
+    /// that is removed.
     fn expire(&mut self, at: u64, place: &[u8]) -> Result<()> {
-        self.remove(place)?;
+        let found = self.records.get(place).map_err(error)?;
+        let expires = found.and_then(|row| expiry(row.value()));
+        if expires == Some(at) {
+            self.remove(place)?;
+        }
         self.expiries.remove((at, place)).map_err(error)?;
         Ok(())
     }
