@@ -85,7 +85,7 @@ pub trait File: Send + Sync + 'static {
     /// `StorageFull`, or what the disk says; any part may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes all that was written durable.
+    /// Makes all that was written durable, and the length.
     ///
     /// # Errors
     ///

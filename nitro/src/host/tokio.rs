@@ -384,7 +384,8 @@ impl File for std::fs::File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_all()
+        // The bytes and the length; when the file was changed last is not worth a second write.
+        self.sync_data()
     }
 
     fn length(&self) -> io::Result<u64> {
