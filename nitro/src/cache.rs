@@ -124,13 +124,12 @@ impl Service<Call<Request>> for Cache {
                 Request::Commit(commit) => {
                     let writes = commit.writes.iter();
                     let keys = writes.map(|write| (write.table.clone(), write.key.clone()));
-                    let forgetting = Forgetting {
+                    // Forgotten when it is done, or given up: who has read meanwhile may have
+                    // read either.
+                    let _forgetting = Forgetting {
                         shared: Arc::clone(&shared),
                         keys: keys.collect(),
                     };
-                    forgetting.forget();
-                    // Forgotten again when it is done, or given up: who has read meanwhile may
-                    // have read either.
                     shared.behind.call(call).await
                 }
                 Request::List { .. } | Request::Watch { .. } => shared.behind.call(call).await,
@@ -145,20 +144,14 @@ struct Forgetting {
     keys: Vec<Key>,
 }
 
-impl Forgetting {
-    fn forget(&self) {
+impl Drop for Forgetting {
+    fn drop(&mut self) {
         let mut state = self.shared.lock();
         for key in &self.keys {
             state.remove(key);
             // Who is loading has the answer of before, and keeps it to itself.
             state.loading.remove(key);
         }
-    }
-}
-
-impl Drop for Forgetting {
-    fn drop(&mut self) {
-        self.forget();
     }
 }
 

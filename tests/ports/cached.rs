@@ -1,6 +1,6 @@
 //! A cache before a store: how often the store is asked, what is remembered, and for how long.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,14 +19,15 @@ const TTL: Duration = Duration::from_secs(5);
 /// How long the store behind takes.
 const TAKES: Duration = Duration::from_millis(10);
 
-/// A store that counts what it is asked for, takes a while for it, and fails when it is told to:
-/// before or after it has done what was asked.
+/// A store that counts what it is asked for, takes a while to do it and to answer, and fails when
+/// it is told to: before or after it has done what was asked.
 #[derive(Clone)]
 struct Behind {
     store: Store,
     host: Host,
     reads: Arc<AtomicUsize>,
-    writes: Arc<AtomicUsize>,
+    /// How long its answers are on their way, to reads and to others, in milliseconds.
+    lags: Arc<[AtomicU64; 2]>,
     fails: Arc<Mutex<Option<Kind>>>,
     loses_answers: Arc<AtomicBool>,
 }
@@ -37,22 +38,22 @@ impl Behind {
             store: Store::memory(host),
             host: host.clone(),
             reads: Arc::default(),
-            writes: Arc::default(),
+            lags: Arc::default(),
             fails: Arc::default(),
             loses_answers: Arc::default(),
         }
     }
 
     async fn answer(self, call: Call<Request>) -> nitro::Result<Reply> {
-        match &call.request {
-            Request::Read { .. } => self.reads.fetch_add(1, Ordering::SeqCst),
-            _ => self.writes.fetch_add(1, Ordering::SeqCst),
-        };
+        let is_read = matches!(call.request, Request::Read { .. });
+        self.reads.fetch_add(usize::from(is_read), Ordering::SeqCst);
+        let lag = self.lags[usize::from(!is_read)].load(Ordering::SeqCst);
         self.host.clock.sleep(TAKES).await;
         if let Some(kind) = *self.fails.lock().unwrap() {
             return Err(nitro::Error::new(kind, "on purpose"));
         }
         let answered = self.store.ask(call.request).await;
+        self.host.clock.sleep(Duration::from_millis(lag)).await;
         match self.loses_answers.load(Ordering::SeqCst) {
             true => Err(nitro::Error::unavailable("the answer is lost")),
             false => answered,
@@ -165,14 +166,18 @@ fn a_commit_goes_to_the_store_first_and_nobody_reads_what_was_before_it() {
         let behind = Behind::new(&setting.host);
         let table = behind.cached(Settings::default());
         table.write("a", "1").await.unwrap();
-        // The reader starts before, with, in the middle of and after the writer.
-        for n in 2..40_u32 {
+        // The reader starts before, with, in the middle of and after the writer, and the answers
+        // of either may be late.
+        for n in 2..=400_u64 {
+            let [reads, writes] = &*behind.lags;
+            reads.store(n % 3 * 30, Ordering::SeqCst);
+            writes.store(n % 2 * 20, Ordering::SeqCst);
             let reading = async {
-                clock.sleep(MS * (n % 7 * 3)).await;
+                clock.sleep(MS * (n % 16) as u32 * 3).await;
                 value(&table, "a").await
             };
             let writing = async {
-                clock.sleep(MS * (n % 5 * 5)).await;
+                clock.sleep(MS * (n % 5) as u32 * 5).await;
                 table.write("a", n.to_string()).await.unwrap();
                 // It is in the store when it is answered.
                 assert_eq!(value(&behind.table(), "a").await, n.to_string());
@@ -242,8 +247,11 @@ fn a_cache_holds_no_more_than_it_may_and_gives_up_the_oldest() {
         table.write("b", vec![2; 590]).await.unwrap();
         table.read("b").await.unwrap();
         assert_eq!(held(&["b", "a"]).await, 2);
-        // Nothing has a size as well, and counts.
-        assert_eq!(held(&["n1", "n2", "n3"]).await, 0);
+        // Nothing is an entry as well, of as many bytes as its name has.
+        table.delete("b").await.unwrap();
+        assert_eq!(held(&["n1", "n2"]).await, 0);
+        assert_eq!(held(&["a", "n1", "n2"]).await, 3);
+        assert_eq!(held(&["n3"]).await, 0);
         assert_eq!(held(&["n1", "n2", "n3"]).await, 3);
         assert_eq!(held(&["a"]).await, 0);
         // What is too large by itself is not held, and drives nothing out.
