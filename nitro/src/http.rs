@@ -50,6 +50,10 @@
 //! curl -d 'number 7' -H 'content-type: text/plain' http://localhost:8080/publish/orders.paid
 //! ```
 //!
+//! Who publishes is answered 400 with what is right, 413 for a body that is too long, 415 for an
+//! event in structured mode (binary mode is what is read), 431 for a head that is too long, 503
+//! when there is no room now, and 408 when the body takes too long to come.
+//!
 //! A member is a node in the registry, under [`Settings::service`], with the labels
 //! `subscription` and `pattern`. Events are POSTed to its address, with `ce-id`, `ce-type` (the
 //! topic) and `nitro-attempt` among the headers and the body as it was published. Of its answers

@@ -2,6 +2,8 @@
 //! meaning or not, as bytes on a stream.
 
 mod members;
+mod model;
+mod programs;
 mod requests;
 mod stranger;
 

@@ -75,6 +75,10 @@ pub(super) fn head(message: &Message, about: &About) -> HeaderMap {
         }
         _ => set(&mut head, names::KIND, &message.content_type),
     }
+    if is_structured(&head) {
+        head.remove(CONTENT_TYPE);
+        set(&mut head, names::KIND, &message.content_type);
+    }
     if !message.headers.is_empty() {
         let pair = |(name, value): (&String, &String)| {
             format!("{}={}", escape(name, "&="), escape(value, "&="))
@@ -92,6 +96,15 @@ pub(super) fn head(message: &Message, about: &About) -> HeaderMap {
         insert(&mut head, name, &number.to_string());
     }
     head
+}
+
+/// Whether it is an event, or several, with all about them in the body: the structured and the
+/// batched mode of CloudEvents, which to read as something else would be wrong.
+pub(super) fn is_structured(head: &HeaderMap) -> bool {
+    let kind = head.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let structured = b"application/cloudevents";
+    kind.and_then(|kind| kind.get(..structured.len()))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(structured))
 }
 
 /// Reads the headers of a delivery; the body is for the caller to put in.

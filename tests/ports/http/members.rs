@@ -128,6 +128,23 @@ fn a_member_that_fails_costs_an_attempt_and_the_next_is_another_members() {
     }
 }
 
+/// Whose turn it would be does not matter: here it is the turn of the one that failed.
+#[test]
+fn the_next_attempt_is_another_members_even_when_it_is_not_its_turn() {
+    run(On::Memory, async |setting: Setting| {
+        let mut place = Place::new(&setting).await;
+        let fails = Does::Says("HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n");
+        let bad = place.member("a", &[fails, GOOD]).await;
+        let good = place.member("b", &[GOOD]).await;
+        place.pass(SECOND).await;
+        place.publish("x").await;
+        place.publish("y").await;
+        place.pass(5 * SECOND).await;
+        assert_eq!(bad.attempts(), ["1"]);
+        assert_eq!(good.attempts(), ["1", "2"]);
+    });
+}
+
 #[test]
 fn a_member_that_is_not_there_or_says_not_now_costs_no_attempt() {
     let later = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";

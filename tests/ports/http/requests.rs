@@ -97,6 +97,8 @@ fn what_is_no_request_for_it_is_refused_with_what_is_right() {
     let many: String = (0..70).map(|n| format!("\r\nx-{n}: 1")).collect();
     let many = format!("POST /publish/t.a HTTP/1.1{many}");
     let long = format!("POST /publish/t.a HTTP/1.1\r\nx: {}", "y".repeat(100_000));
+    let structured = "POST /publish/t.a HTTP/1.1\r\ncontent-type: Application/CloudEvents+json";
+    let batched = "POST /deliver HTTP/1.1\r\ncontent-type: application/cloudevents-batch+json";
     let wrong = [
         ("GET /publish/t.a HTTP/1.1", "405", "only POST"),
         ("POST / HTTP/1.1", "404", "/publish/<topic>"),
@@ -113,6 +115,25 @@ fn what_is_no_request_for_it_is_refused_with_what_is_right() {
             "400",
             "nitro-subscription is missing",
         ),
+        (structured, "415", "binary mode"),
+        (batched, "415", "binary mode"),
+        (
+            "POST /publish/t.a HTTP/1.1\r\ncontent-type: caf\u{e9}",
+            "400",
+            "content-type",
+        ),
+        ("PUT /publish/t.a HTTP/1.1", "405", "only POST"),
+        (
+            "POST /publish/t.a HTTP/1.1\r\nce-specversion: 0.3",
+            "400",
+            "1.0",
+        ),
+        (
+            "POST /publish/t.a HTTP/1.1\r\nnitro-headers: x",
+            "400",
+            "name=value",
+        ),
+        ("POST /publish/t.a HTTP/3.7", "400", ""),
         ("nonsense", "400", ""),
         ("POST /publish/t.a HTTP/1.1\r\nbad header", "400", ""),
         (&many, "431", ""),

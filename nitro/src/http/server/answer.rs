@@ -43,6 +43,11 @@ pub(super) async fn answer(host: &Host, node: &Node, request: Request<Incoming>)
         refused.headers_mut().insert(ALLOW, allowed);
         return refused;
     }
+    if event::is_structured(&head.headers) {
+        let text = "events are taken in binary mode: what is about them in headers, their data \
+                    as the body";
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    }
     let answered = match topic {
         Some(topic) => publish(host, node, &head.headers, topic, body).await,
         None if path == "/deliver" => deliver(host, node, &head.headers, body).await,
