@@ -9,3 +9,4 @@ mod http;
 mod setting;
 mod store;
 mod sync;
+mod threads;

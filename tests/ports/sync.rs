@@ -4,6 +4,7 @@ mod bad;
 mod cases;
 mod guards;
 mod model;
+mod told;
 
 use nitro::store::Store;
 use nitro::sync::Leases;

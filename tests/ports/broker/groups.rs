@@ -253,8 +253,9 @@ pub(super) async fn what_was_published_before_can_be_had_from_a_number_on(
 ) {
     let mut numbers = Vec::new();
     for n in 0..6 {
-        let topic = ["t", "u"][n % 2];
-        numbers.push(broker.publish(&host, topic, n.to_string()).await.unwrap());
+        // Of one key, so that they come in order.
+        let message = Message::new(&host, ["t", "u"][n % 2], n.to_string()).key("k");
+        numbers.push(broker.publish_all(vec![message]).await.unwrap());
     }
     let from = |number, group: &str| Consumer {
         start: Start::From(number),
@@ -263,6 +264,8 @@ pub(super) async fn what_was_published_before_can_be_had_from_a_number_on(
     for (group, number, expected) in [
         ("all", 0, vec!["0", "2", "4"]),
         ("some", numbers[1], vec!["2", "4"]),
+        ("same", numbers[2], vec!["2", "4"]),
+        ("last", numbers[4], vec!["4"]),
         ("none", numbers[5] + 1, vec![]),
     ] {
         let mut replay = broker.subscribe(&host, from(number, group)).await.unwrap();

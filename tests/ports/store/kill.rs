@@ -27,6 +27,7 @@ fn the_process_that_is_killed() {
         let store = Store::file(&setting.host, path).await.unwrap();
         let table = store.table("d", "t");
         let mut n = next(&table.list(Select::default()).await.unwrap().records);
+        say("open", n);
         loop {
             let value = vec![(n % 251) as u8; (n as usize * 131) % 9_000];
             let write = |key| {
@@ -41,7 +42,7 @@ fn the_process_that_is_killed() {
                 nitro::store::Action::put(n.to_string()),
             ));
             table.commit(writes, None).await.unwrap();
-            say(n);
+            say("written", n);
             n += 1;
         }
     });
@@ -57,10 +58,10 @@ fn number_of(value: &[u8]) -> u64 {
 }
 
 /// Past the test harness, which would keep it.
-fn say(n: u64) {
+fn say(what: &str, n: u64) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "written {n}").unwrap();
+    writeln!(out, "{what} {n}").unwrap();
     out.flush().unwrap();
 }
 
@@ -86,8 +87,13 @@ fn a_store_whose_process_is_killed_at_any_moment_has_all_that_was_acknowledged()
     let mut acknowledged = 0;
     for kill in 0..KILLS {
         let mut child = start(&path);
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let pid = child.id();
+        // Every other time it may be while it starts, however long that takes on this machine.
+        if kill % 2 == 1 {
+            let mut opened = lines.by_ref().map_while(Result::ok);
+            assert!(opened.any(|line| line.starts_with("open ")), "it opens");
+        }
         let after = Duration::from_micros(draw.below(60_000) as u64);
         run(On::Machine, async |setting: Setting| {
             setting.host.clock.sleep(after).await;
@@ -119,5 +125,8 @@ fn a_store_whose_process_is_killed_at_any_moment_has_all_that_was_acknowledged()
             }
         });
     }
-    assert!(acknowledged > KILLS, "only {acknowledged} writes in all");
+    assert!(
+        acknowledged > KILLS / 2,
+        "only {acknowledged} writes in all"
+    );
 }
