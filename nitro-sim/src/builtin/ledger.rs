@@ -14,7 +14,8 @@ use crate::system::{Breach, Node, Operation, System};
 use crate::trace::{Blame, EventKind, OperationOutcome, Trace};
 
 /// The system: roles `keeper` and `client`; operations `read`, `write` and `change`, which writes
-/// what it has read unless somebody has written since.
+/// what it has read unless somebody has written since; parameter `value_bytes`, how long a value
+/// is at least.
 pub fn system() -> System {
     named("ledger").role(KEEPER, keeper::keep)
 }
@@ -39,26 +40,29 @@ fn named(name: &str) -> System {
 async fn work(node: Node) -> Result<()> {
     let table = keeper::reach(&node).store.table("bank", "ledger");
     let clock = node.host().clock.clone();
+    let bytes: usize = node.parameter_or("value_bytes", 0)?;
     node.workload(move |operation| {
         let (table, clock) = (table.clone(), clock.clone());
-        async move { keeper::in_time(&clock, &operation, make(&table, &operation)).await }
+        async move { keeper::in_time(&clock, &operation, make(&table, &operation, bytes)).await }
     })
     .await
 }
 
-async fn make(table: &Table, operation: &Operation) -> Result<Value> {
+async fn make(table: &Table, operation: &Operation, bytes: usize) -> Result<Value> {
     let key = format!("account-{}", operation.key);
     let value = operation.value.to_string();
+    let padded = format!("{value:<bytes$}");
     match operation.name.as_str() {
         "read" => {
             let found = table.read(key).await?;
             Ok(found.map_or(json!({ "version": 0 }), |record| {
-                let value = String::from_utf8_lossy(&record.value).into_owned();
+                let value = String::from_utf8_lossy(&record.value);
+                let value = value.trim_end();
                 json!({ "version": record.version, "value": value })
             }))
         }
         "write" => {
-            let version = table.write(key, value.clone()).await?;
+            let version = table.write(key, padded).await?;
             Ok(json!({ "version": version, "value": value }))
         }
         "change" => {
@@ -67,7 +71,7 @@ async fn make(table: &Table, operation: &Operation) -> Result<Value> {
             let unchanged = found.map_or(Condition::IfAbsent, |record| {
                 Condition::IfVersion(record.version)
             });
-            match table.write_if(key, value.clone(), unchanged).await {
+            match table.write_if(key, padded, unchanged).await {
                 Ok(version) => Ok(json!({ "version": version, "value": value, "before": before })),
                 // That somebody else was faster is an answer like any other.
                 Err(error) if matches!(error.kind(), Kind::Aborted | Kind::AlreadyExists) => {
