@@ -141,8 +141,9 @@ fn unary(criterion: &mut Criterion) {
 fn layers(criterion: &mut Criterion) {
     let runtime = runtime();
     let host = host::tokio::host();
-    let timers: Arc<dyn Clock> = Arc::new(SharedTimers::new(&host));
-    let (clock, entropy) = (|| Arc::clone(&timers), || Arc::clone(&host.entropy));
+    let timers = SharedTimers::new(&host);
+    let clock = || -> Arc<dyn Clock> { Arc::new(timers.clone()) };
+    let entropy = || Arc::clone(&host.entropy);
     let budget = Budget::new(clock());
     let second = Duration::from_secs(1);
     let policy = RetryPolicy::default();
@@ -159,7 +160,7 @@ fn layers(criterion: &mut Criterion) {
         ("shed", Rpc::new(ShedLayer::new(1 << 10).layer(router()))),
         (
             "deadline",
-            Rpc::new(DeadlineLayer::new(clock(), second).layer(router())),
+            Rpc::new(DeadlineLayer::new(timers.clone(), second).layer(router())),
         ),
         (
             "body deadline",

@@ -21,6 +21,7 @@ pub use disk::{Disk, File};
 pub use entropy::Entropy;
 pub use network::{Datagram, Listener, Network, Stream};
 pub use tasks::{Task, Tasks};
+pub(crate) use timers::SharedTimer;
 pub use timers::SharedTimers;
 
 /// What a node takes from its machine. Cheap to clone.

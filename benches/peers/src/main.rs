@@ -31,7 +31,7 @@ mod scale;
 mod work;
 
 use measure::{
-    Unary, counted_calls, counted_stream, instructions, median, messages_a_second, runtime, unary,
+    Streamed, Unary, counted_calls, counted_stream, instructions, median, runtime, streamed, unary,
 };
 use over_nitro::Nitro;
 use over_tarpc::Tarpc;
@@ -61,10 +61,12 @@ fn main() {
 fn only(peer: &str, count: usize, what: &str) {
     match peer {
         "raw" => alone::<Raw>(count, what),
-        "nitro" => alone::<Nitro>(count, what),
+        "nitro" => alone::<Nitro<3>>(count, what),
+        "nitro-1-node" => alone::<Nitro<1>>(count, what),
         "tarpc" => alone::<Tarpc>(count, what),
-        "tonic" => alone::<Tonic>(count, what),
-        other => println!("{other}: expected raw, nitro, tarpc or tonic"),
+        "tonic" => alone::<Tonic<1>>(count, what),
+        "tonic-3-nodes" => alone::<Tonic<3>>(count, what),
+        other => println!("{other}: no such row in the table"),
     }
 }
 
@@ -84,9 +86,9 @@ struct Measured {
     name: &'static str,
     at_64: Vec<Unary>,
     at_1: Vec<Unary>,
-    orders: Vec<f64>,
-    echoes: Vec<f64>,
-    blobs: Vec<f64>,
+    orders: Vec<Streamed>,
+    echoes: Vec<Streamed>,
+    blobs: Vec<Streamed>,
 }
 
 struct Running<P> {
@@ -130,68 +132,105 @@ impl<P: Peer> Running<P> {
         let (runtime, peer, measured) = (&self.runtime, &self.peer, &mut self.measured);
         if P::STREAMS {
             let orders = || runtime.block_on(peer.orders(ORDERS));
-            measured.orders.push(messages_a_second(ORDERS, orders));
+            measured.orders.push(streamed(ORDERS, orders));
             let echoes = || runtime.block_on(peer.echoes(ECHOES));
-            measured.echoes.push(messages_a_second(ECHOES, echoes));
+            measured.echoes.push(streamed(ECHOES, echoes));
             let blobs = || runtime.block_on(peer.blobs(BLOBS));
-            measured.blobs.push(messages_a_second(BLOBS, blobs));
+            measured.blobs.push(streamed(BLOBS, blobs));
         }
     }
 }
 
 fn table() {
     let mut raw = Running::<Raw>::start();
-    let mut nitro = Running::<Nitro>::start();
+    let mut nitro = Running::<Nitro<3>>::start();
+    let mut nitro_1 = Running::<Nitro<1>>::start();
     let mut tarpc = Running::<Tarpc>::start();
-    let mut tonic = Running::<Tonic>::start();
+    let mut tonic_3 = Running::<Tonic<3>>::start();
+    let mut tonic = Running::<Tonic<1>>::start();
     for _ in 0..ROUNDS {
         raw.round();
         nitro.round();
+        nitro_1.unary_round();
         tarpc.round();
+        tonic_3.unary_round();
         tonic.round();
     }
-    let all = [raw.measured, nitro.measured, tarpc.measured, tonic.measured];
+    let all = [
+        raw.measured,
+        nitro.measured,
+        nitro_1.measured,
+        tarpc.measured,
+        tonic_3.measured,
+        tonic.measured,
+    ];
     println!("\nunary, 100 B protobuf (tarpc: bincode); medians of {ROUNDS} rounds\n");
     println!(
-        "| peer | at once | calls/s | to tonic | p50 us | p99 us | p99.9 us | allocations | instructions |"
+        "| peer | at once | calls/s | to tonic | CPU us | to tonic | p50 us | p99 us | p99.9 us | allocations | instructions |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for (at_once, calls) in [(64, 4_000), (1, 2_000)] {
-        let of = |one: &Measured| {
-            if at_once == 64 {
-                one.at_64.clone()
-            } else {
-                one.at_1.clone()
-            }
-        };
-        let rate =
-            |one: &Measured| median(of(one).iter().map(|round| round.calls_a_second).collect());
-        let tonic = rate(&all[3]);
         for one in &all {
-            let middle = |value: fn(&Unary) -> f64| median(of(one).iter().map(value).collect());
+            let tonic = Row::of(&all[all.len() - 1], at_once);
             let counted = instructions(one.name, calls, at_once);
-            println!(
-                "| {} | {at_once} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
-                one.name,
-                rate(one),
-                rate(one) / tonic,
-                middle(|round| round.p50_us),
-                middle(|round| round.p99_us),
-                middle(|round| round.p999_us),
-                middle(|round| round.allocations),
-                counted.map_or("-".to_owned(), |counted| format!("{counted:.0}")),
-            );
+            Row::of(one, at_once).print(&tonic, counted);
         }
     }
     streams(&all);
     idle::table();
 }
 
+/// The unary calls of one peer, so many at once.
+struct Row<'a> {
+    name: &'static str,
+    at_once: usize,
+    rounds: &'a [Unary],
+}
+
+impl<'a> Row<'a> {
+    fn of(measured: &'a Measured, at_once: usize) -> Self {
+        let (name, rounds) = match at_once {
+            1 => (measured.name, &measured.at_1),
+            _ => (measured.name, &measured.at_64),
+        };
+        Self {
+            name,
+            at_once,
+            rounds,
+        }
+    }
+
+    fn middle(&self, value: fn(&Unary) -> f64) -> f64 {
+        median(self.rounds.iter().map(value).collect())
+    }
+
+    fn print(&self, tonic: &Self, instructions: Option<f64>) {
+        let (rate, cpu) = (
+            |round: &Unary| round.calls_a_second,
+            |round: &Unary| round.cpu_us,
+        );
+        println!(
+            "| {} | {} | {:.0} | {:.1} | {:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+            self.name,
+            self.at_once,
+            self.middle(rate),
+            self.middle(rate) / tonic.middle(rate),
+            self.middle(cpu),
+            tonic.middle(cpu) / self.middle(cpu),
+            self.middle(|round| round.p50_us),
+            self.middle(|round| round.p99_us),
+            self.middle(|round| round.p999_us),
+            self.middle(|round| round.allocations),
+            instructions.map_or("-".to_owned(), |counted| format!("{counted:.0}")),
+        );
+    }
+}
+
 /// The streams alone.
 fn stream_table() {
     let mut raw = Running::<Raw>::start();
-    let mut nitro = Running::<Nitro>::start();
-    let mut tonic = Running::<Tonic>::start();
+    let mut nitro = Running::<Nitro<3>>::start();
+    let mut tonic = Running::<Tonic<1>>::start();
     for _ in 0..ROUNDS {
         raw.stream_round();
         nitro.stream_round();
@@ -201,14 +240,23 @@ fn stream_table() {
 }
 
 fn streams(all: &[Measured]) {
-    println!("\nstreams, messages/s (and the ratio to tonic)\n");
+    println!("\nstreams: messages/s (ratio to tonic), CPU ns a message (ratio)\n");
     println!("| peer | 100 B one way | 100 B both ways | 64 KiB one way |");
     println!("|---|---|---|---|");
     let tonic = all.last().unwrap();
     for one in all.iter().filter(|one| !one.orders.is_empty()) {
-        let cell = |of: fn(&Measured) -> &Vec<f64>| {
-            let (own, theirs) = (median(of(one).clone()), median(of(tonic).clone()));
-            format!("{own:.0} ({:.2})", own / theirs)
+        let cell = |of: fn(&Measured) -> &Vec<Streamed>| {
+            let middle = |measured: &Measured, value: fn(&Streamed) -> f64| {
+                median(of(measured).iter().map(value).collect())
+            };
+            let [rate, cpu] = [
+                |round: &Streamed| round.messages_a_second,
+                |round: &Streamed| round.cpu_ns,
+            ];
+            let (own_rate, own_cpu) = (middle(one, rate), middle(one, cpu));
+            let faster = own_rate / middle(tonic, rate);
+            let cheaper = middle(tonic, cpu) / own_cpu;
+            format!("{own_rate:.0} ({faster:.2}), {own_cpu:.0} ({cheaper:.2})")
         };
         println!(
             "| {} | {} | {} | {} |",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nitro::host;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 
 use crate::count::allocations;
@@ -69,9 +70,17 @@ pub(crate) fn counted_stream<P: Peer>(runtime: &Runtime, peer: &P, count: u64, w
     });
 }
 
+/// What this thread has had of its core, the kernel's part included: it does not count the time in
+/// which others had it.
+fn cpu_nanos() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Unary {
     pub(crate) calls_a_second: f64,
+    pub(crate) cpu_us: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) p999_us: f64,
@@ -81,9 +90,9 @@ pub(crate) struct Unary {
 pub(crate) fn unary<P: Peer>(runtime: &Runtime, peer: &P, calls: usize, at_once: usize) -> Unary {
     let clock = host::tokio::host().clock;
     let mut spent = Spent::with_capacity(calls);
-    let begun = clock.now();
+    let (begun, cpu) = (clock.now(), cpu_nanos());
     runtime.block_on(peer.calls(calls, at_once, &mut spent));
-    let took = clock.now().since(begun);
+    let (took, cpu) = (clock.now().since(begun), cpu_nanos() - cpu);
     spent.sort_unstable();
     let at = |share: f64| {
         let index = (spent.len() as f64 * share) as usize;
@@ -93,6 +102,7 @@ pub(crate) fn unary<P: Peer>(runtime: &Runtime, peer: &P, calls: usize, at_once:
     counted_calls(runtime, peer, calls, at_once);
     Unary {
         calls_a_second: calls as f64 / took.as_secs_f64(),
+        cpu_us: cpu / 1e3 / calls as f64,
         p50_us: at(0.5),
         p99_us: at(0.99),
         p999_us: at(0.999),
@@ -100,12 +110,21 @@ pub(crate) fn unary<P: Peer>(runtime: &Runtime, peer: &P, calls: usize, at_once:
     }
 }
 
-/// Messages a second of a stream of so many.
-pub(crate) fn messages_a_second(count: u64, run: impl FnOnce() -> u64) -> f64 {
+/// How a stream of so many messages went.
+#[derive(Clone, Copy)]
+pub(crate) struct Streamed {
+    pub(crate) messages_a_second: f64,
+    pub(crate) cpu_ns: f64,
+}
+
+pub(crate) fn streamed(count: u64, run: impl FnOnce() -> u64) -> Streamed {
     let clock = host::tokio::host().clock;
-    let begun = clock.now();
+    let (begun, cpu) = (clock.now(), cpu_nanos());
     assert_eq!(run(), count, "messages were lost");
-    count as f64 / clock.now().since(begun).as_secs_f64()
+    Streamed {
+        messages_a_second: count as f64 / clock.now().since(begun).as_secs_f64(),
+        cpu_ns: (cpu_nanos() - cpu) / count as f64,
+    }
 }
 
 /// The middle one.

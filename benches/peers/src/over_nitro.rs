@@ -1,4 +1,4 @@
-//! Nitro with its whole default stack at both ends, balanced over three nodes.
+//! Nitro with its whole default stack at both ends, balanced over its nodes.
 
 use bytes::Bytes;
 use nitro::client::Builder;
@@ -13,8 +13,6 @@ use nitro::transport::{Exchange, Transport};
 use nitro::{Client, Method, Result, Router};
 
 use crate::work::{Blob, Count, Order, Peer, blob, order};
-
-const NODES: usize = 3;
 
 const ECHO: Method<Order, Order> = Method::unary("bench/echo");
 const BYTES: Method<Bytes, Bytes> = Method::unary("bench/bytes");
@@ -124,13 +122,17 @@ pub(crate) async fn endless(client: &Client<Protobuf>) -> Incoming<Order> {
         .unwrap()
 }
 
+/// Calls balanced over so many nodes, each with a connection.
 #[derive(Clone)]
-pub(crate) struct Nitro {
+pub(crate) struct Nitro<const NODES: usize> {
     client: Client<Protobuf>,
 }
 
-impl Peer for Nitro {
-    const NAME: &'static str = "nitro";
+impl<const NODES: usize> Peer for Nitro<NODES> {
+    const NAME: &'static str = match NODES {
+        1 => "nitro-1-node",
+        _ => "nitro",
+    };
 
     async fn start() -> Self {
         let host = host::tokio::host();

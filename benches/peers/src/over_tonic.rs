@@ -128,8 +128,9 @@ where
     tonic::server::Grpc::new(ProstCodec::default())
 }
 
+/// Calls to one server, or balanced over so many.
 #[derive(Clone)]
-pub(crate) struct Tonic(Channel);
+pub(crate) struct Tonic<const NODES: usize>(Channel);
 
 /// A server on a free port; answers where it listens.
 #[expect(clippy::disallowed_methods, reason = "tonic is not on nitro's host")]
@@ -146,14 +147,14 @@ pub(crate) async fn serve() -> String {
 }
 
 /// A client of one server.
-pub(crate) async fn connect(at: &str) -> Tonic {
+pub(crate) async fn connect(at: &str) -> Tonic<1> {
     let endpoint = Channel::from_shared(at.to_owned()).unwrap();
     let tonic = Tonic(endpoint.tcp_nodelay(true).connect().await.unwrap());
     tonic.unary(order()).await;
     tonic
 }
 
-impl Tonic {
+impl<const NODES: usize> Tonic<NODES> {
     async fn client(&self) -> tonic::client::Grpc<Channel> {
         let mut client = tonic::client::Grpc::new(self.0.clone());
         client.ready().await.unwrap();
@@ -173,11 +174,26 @@ impl Tonic {
     }
 }
 
-impl Peer for Tonic {
-    const NAME: &'static str = "tonic";
+impl<const NODES: usize> Peer for Tonic<NODES> {
+    const NAME: &'static str = match NODES {
+        1 => "tonic",
+        _ => "tonic-3-nodes",
+    };
 
     async fn start() -> Self {
-        connect(&serve().await).await
+        let mut servers = Vec::new();
+        for _ in 0..NODES {
+            let server = Channel::from_shared(serve().await).unwrap();
+            servers.push(server.tcp_nodelay(true));
+        }
+        let tonic = Self(match &servers[..] {
+            [server] => server.connect().await.unwrap(),
+            _ => Channel::balance_list(servers.into_iter()),
+        });
+        for _ in 0..10 * NODES {
+            tonic.unary(order()).await;
+        }
+        tonic
     }
 
     async fn unary(&self, order: Order) -> Order {

@@ -24,9 +24,9 @@ const TURNS: usize = 40;
 pub(crate) fn table() {
     println!("\ncores: calls/s, client and server on the same threads\n");
     println!("| peer | 1 thread | 2 threads | ratio |\n|---|---|---|---|");
-    cores::<Nitro>();
+    cores::<Nitro<3>>();
     cores::<Tarpc>();
-    cores::<Tonic>();
+    cores::<Tonic<1>>();
     let cores = available_parallelism().map_or(1, usize::from);
     if cores < 2 {
         println!("\nonly one core is allowed here: two threads share it");

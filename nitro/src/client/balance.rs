@@ -354,9 +354,11 @@ impl Cluster {
             // The node is to know when its answer will be of no use.
             request.deadline = limit;
         }
-        let calling = match picked.endpoint.try_call(request, started) {
-            Ok(calling) => Attempting::Direct(calling),
-            Err(request) => {
+        let mut request = Some(request);
+        let calling = match picked.endpoint.try_call(&mut request, started) {
+            Some(calling) => Attempting::Direct(calling),
+            None => {
+                let request = request.expect("it is left where no call has begun");
                 let endpoint = Arc::clone(&picked.endpoint);
                 Attempting::Connecting(Box::pin(connect_and_call(endpoint, request)))
             }

@@ -109,16 +109,9 @@ impl Endpoint {
         self.down_until.store(until.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Begins a call now, or gives it back where there is no connection that takes it.
-    #[expect(
-        clippy::result_large_err,
-        reason = "what is given back goes on: a box would cost it"
-    )]
-    pub(super) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
-        match self.connection.load().as_ref() {
-            Some(connection) => connection.try_call(request, now),
-            None => Err(request),
-        }
+    /// Begins a call now, or leaves it where there is no connection that takes it.
+    pub(super) fn try_call(&self, request: &mut Option<Request>, now: Instant) -> Option<Calls> {
+        self.connection.load().as_ref()?.try_call(request, now)
     }
 
     /// The host that calls from here.

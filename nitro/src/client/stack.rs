@@ -37,15 +37,16 @@ where
     S::Future: Send,
 {
     // Most time limits never come: one timer for all of them.
-    let timers: Arc<dyn Clock> = Arc::new(SharedTimers::new(host));
-    let clock = || Arc::clone(&timers);
+    let timers = SharedTimers::new(host);
+    let shared: Arc<dyn Clock> = Arc::new(timers.clone());
+    let clock = || Arc::clone(&shared);
     let entropy = || Arc::clone(&host.entropy);
     let budget = Budget::new(clock());
     let stack = ServiceBuilder::new()
         // Outermost, so that one span holds every attempt and the waits between.
         .layer(TraceLayer::client(clock(), entropy()))
         // One time limit for all attempts together: a caller waits once.
-        .layer(DeadlineLayer::new(clock(), settings.timeout))
+        .layer(DeadlineLayer::new(timers.clone(), settings.timeout))
         // Inside the limit, which it must know: its messages are under it as well.
         .layer(BodyDeadlineLayer::new(clock()))
         // Below the limit and above the choice of a node, so that each attempt chooses anew.

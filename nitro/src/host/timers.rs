@@ -15,7 +15,8 @@ use crate::time::{Instant, WallTime};
 ///
 /// A timer is set by its first poll. It must be polled where the host's tasks can be spawned. To
 /// fire costs as much as there are timers: it happens once for all that are due, and at most as
-/// often as the host's own timers can tell times apart.
+/// often as the host's own timers can tell times apart. Cheap to clone.
+#[derive(Clone)]
 pub struct SharedTimers(Arc<Shared>);
 
 struct Shared {
@@ -52,6 +53,15 @@ impl SharedTimers {
             table: Mutex::default(),
         }))
     }
+
+    /// A timer that fires at `at`, in no allocation of its own.
+    pub(crate) fn at(&self, at: Instant) -> SharedTimer {
+        SharedTimer {
+            shared: Arc::clone(&self.0),
+            at,
+            slot: None,
+        }
+    }
 }
 
 impl Clock for SharedTimers {
@@ -64,11 +74,7 @@ impl Clock for SharedTimers {
     }
 
     fn timer(&self, at: Instant) -> Box<dyn Timer> {
-        Box::new(SharedTimer {
-            shared: Arc::clone(&self.0),
-            at,
-            slot: None,
-        })
+        Box::new(self.at(at))
     }
 }
 
@@ -134,7 +140,8 @@ impl Table {
     }
 }
 
-struct SharedTimer {
+/// One timer of [`SharedTimers`].
+pub(crate) struct SharedTimer {
     shared: Arc<Shared>,
     at: Instant,
     slot: Option<usize>,
@@ -174,6 +181,11 @@ impl Timer for SharedTimer {
 }
 
 impl SharedTimer {
+    /// When it fires.
+    pub(crate) fn time(&self) -> Instant {
+        self.at
+    }
+
     fn give_back(&mut self) {
         if let Some(index) = self.slot.take() {
             let mut table = self.shared.lock();

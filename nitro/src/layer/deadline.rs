@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,21 +10,21 @@ use tower::{Layer, Service};
 
 use super::KeptName;
 use crate::error::{Error, Result};
-use crate::host::{Clock, Timer};
+use crate::host::{Clock, SharedTimer, SharedTimers, Timer};
 use crate::operation::Operation;
 use crate::time::Instant;
 
 /// Makes a [`Deadline`] around a service.
 #[derive(Clone)]
 pub struct DeadlineLayer {
-    clock: Arc<dyn Clock>,
+    timers: SharedTimers,
     timeout: Duration,
 }
 
 impl DeadlineLayer {
     /// Every call ends within `timeout`, or by its own deadline if that comes first.
-    pub fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Self {
-        Self { clock, timeout }
+    pub fn new(timers: SharedTimers, timeout: Duration) -> Self {
+        Self { timers, timeout }
     }
 }
 
@@ -64,7 +63,7 @@ where
 
     #[inline]
     fn call(&mut self, mut operation: Op) -> Self::Future {
-        let started = self.layer.clock.now();
+        let started = self.layer.timers.now();
         let limit = started + self.layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
         let name = KeptName::new(operation.name());
@@ -76,10 +75,8 @@ where
         };
         DeadlineFuture {
             inner,
-            timer: None,
-            clock: Arc::clone(&self.layer.clock),
+            timer: self.layer.timers.at(deadline),
             started,
-            deadline,
             name,
         }
     }
@@ -91,11 +88,9 @@ pin_project! {
         // None when refused from the start, and once the time is up.
         #[pin]
         inner: Option<F>,
-        // Armed when the call first has to wait: most calls in a process never do.
-        timer: Option<Box<dyn Timer>>,
-        clock: Arc<dyn Clock>,
+        // Set when the call first has to wait: most calls in a process never do.
+        timer: SharedTimer,
         started: Instant,
-        deadline: Instant,
         name: KeptName,
     }
 }
@@ -117,11 +112,9 @@ where
         if let Poll::Ready(answer) = inner.poll(context) {
             return Poll::Ready(answer.map_err(Into::into));
         }
-        let (clock, deadline) = (this.clock, *this.deadline);
-        let timer = this.timer.get_or_insert_with(|| clock.timer(deadline));
-        ready!(timer.poll_elapsed(context));
+        ready!(this.timer.poll_elapsed(context));
         this.inner.set(None);
-        let limit = deadline.since(*this.started);
+        let limit = this.timer.time().since(*this.started);
         let message = format!("{}: no answer within {limit:?}", this.name);
         Poll::Ready(Err(Error::deadline_exceeded(message)))
     }
@@ -129,26 +122,28 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tower::ServiceExt;
 
     use super::*;
     use crate::error::Kind;
-    use crate::layer::tests::{Act, Call, Scripted, clock};
+    use crate::layer::tests::{Act, Call, Scripted, clock, timers};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_call_ends_at_its_own_deadline_or_the_limit_whichever_is_first() {
         for (own, expected) in [(None, 1_000), (Some(400), 400), (Some(5_000), 1_000)] {
-            let clock = clock();
-            let service = Scripted::new([Act::AnswerAfter(SECOND * 60, Ok(1))]);
+            let (timers, service) = (timers(), [Act::AnswerAfter(SECOND * 60, Ok(1))]);
+            let (clock, service) = (timers.clone(), Scripted::new(service));
             let deadline = own.map(|millis| clock.now() + Duration::from_millis(millis));
             let call = Call {
                 deadline,
                 ..Call::default()
             };
             let started = clock.now();
-            let layer = DeadlineLayer::new(clock.clone(), SECOND);
+            let layer = DeadlineLayer::new(timers, SECOND);
             let error = layer
                 .layer(service.clone())
                 .oneshot(call)
@@ -168,13 +163,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_comes_too_late_is_refused_unsent() {
-        let clock = clock();
+        let timers = timers();
         let service = Scripted::default();
         let call = Call {
-            deadline: Some(clock.now()),
+            deadline: Some(timers.now()),
             ..Call::default()
         };
-        let layer = DeadlineLayer::new(clock, SECOND);
+        let layer = DeadlineLayer::new(timers, SECOND);
         let error = layer
             .layer(service.clone())
             .oneshot(call)
@@ -196,7 +191,7 @@ mod tests {
                 std::future::pending::<Result<u32>>().await
             }
         });
-        let layer = DeadlineLayer::new(clock(), SECOND);
+        let layer = DeadlineLayer::new(timers(), SECOND);
         let mut calling = Box::pin(layer.layer(waits.clone()).oneshot(Call::default()));
         // One here, one in the closure, one in its clone.
         assert_eq!(Arc::strong_count(&held), 3);
@@ -222,7 +217,11 @@ mod tests {
                 panic!("a timer was made")
             }
         }
-        let layer = DeadlineLayer::new(Arc::new(NoTimers(clock())), SECOND);
+        let host = crate::host::Host {
+            clock: Arc::new(NoTimers(clock())),
+            ..crate::host::tokio::host()
+        };
+        let layer = DeadlineLayer::new(SharedTimers::new(&host), SECOND);
         let service = layer.layer(Scripted::new([Act::Answer(Ok(3))]));
         assert_eq!(service.oneshot(Call::default()).await.unwrap(), 3);
     }

@@ -89,13 +89,22 @@ impl RetryLayer {
     }
 }
 
-impl<S> Layer<S> for RetryLayer {
+impl<S: Clone> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Retry<S> {
-        let shared = Arc::clone(&self.shared);
-        Retry { inner, shared }
+        let kept = Arc::new(Kept {
+            service: inner.clone(),
+            shared: Arc::clone(&self.shared),
+        });
+        Retry { inner, kept }
     }
+}
+
+/// What a call keeps for further attempts, counted once.
+struct Kept<S> {
+    service: S,
+    shared: Arc<Shared>,
 }
 
 /// Tries a failed call again when it is certain that no handler saw it, or when doing it twice
@@ -107,7 +116,7 @@ impl<S> Layer<S> for RetryLayer {
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
-    shared: Arc<Shared>,
+    kept: Arc<Kept<S>>,
 }
 
 impl<S, Op> Service<Op> for Retry<S>
@@ -126,13 +135,12 @@ where
 
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
-        self.shared.budget.count_call();
-        let may_retry = self.shared.policy.attempts_max > 1;
+        let shared = &self.kept.shared;
+        shared.budget.count_call();
+        let may_retry = shared.policy.attempts_max > 1;
         let spare = may_retry.then(|| operation.try_clone()).flatten();
         let again = spare.map(|spare| Again {
-            // The clone stands by unready; the one that was made ready takes this call.
-            service: self.inner.clone(),
-            shared: Arc::clone(&self.shared),
+            kept: Arc::clone(&self.kept),
             operation: spare,
             failed: Vec::new(),
             attempts: 1,
@@ -172,8 +180,7 @@ pin_project! {
 }
 
 struct Again<S, Op> {
-    service: S,
-    shared: Arc<Shared>,
+    kept: Arc<Kept<S>>,
     operation: Op,
     failed: Vec<Arc<str>>,
     attempts: u32,
@@ -213,7 +220,7 @@ where
             };
             let next = match wait_until {
                 Some(at) => Attempt::Waiting {
-                    timer: again.shared.clock.timer(at),
+                    timer: again.kept.shared.clock.timer(at),
                 },
                 None => next_attempt(this.again),
             };
@@ -225,21 +232,22 @@ where
 impl<S, Op: Operation> Again<S, Op> {
     /// Whether to try again after an error: not at all, or at once, or at a time.
     fn after(&mut self, error: &Error) -> Option<Option<Instant>> {
-        let policy = &self.shared.policy;
+        let shared = &self.kept.shared;
+        let policy = &shared.policy;
         let safe = error.is_unsent() || (self.operation.is_idempotent() && error.is_retryable());
         if !safe {
             return None;
         }
-        let now = self.shared.clock.now();
+        let now = shared.clock.now();
         let at_once = error.is_unsent() && self.attempts == 1;
         let wait = match at_once {
             true => Duration::ZERO,
-            false => policy.backoff(self.attempts, &*self.shared.entropy),
+            false => policy.backoff(self.attempts, &*shared.entropy),
         };
         let at = now + wait;
         let too_late = self.operation.deadline().is_some_and(|by| at >= by);
         // Asked last, so that a retry which is not made costs the budget nothing.
-        if too_late || !self.shared.budget.take_retry() {
+        if too_late || !shared.budget.take_retry() {
             return None;
         }
         self.attempts += 1;
@@ -257,25 +265,25 @@ where
     S: Service<Op> + Clone,
 {
     let again = slot.take().expect("a retry was decided on");
-    let last = again.attempts >= again.shared.policy.attempts_max;
+    let last = again.attempts >= again.kept.shared.policy.attempts_max;
     let spare = (!last).then(|| again.operation.try_clone()).flatten();
     let Again {
-        service,
+        kept,
         mut operation,
         failed,
-        ..
+        attempts,
     } = again;
     for node in &failed {
         operation.avoid(node);
     }
+    // As a caller would: the service that is kept was never made ready.
+    let calling = Oneshot::new(kept.service.clone(), operation);
     *slot = spare.map(|spare| Again {
-        service: service.clone(),
+        kept,
         operation: spare,
         failed,
-        shared: again.shared,
-        attempts: again.attempts,
+        attempts,
     });
-    let calling = Oneshot::new(service, operation);
     Attempt::Later { calling }
 }
 

@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::*;
 use crate::error::{BoxError, Error, Result};
-use crate::host::{Clock, tokio::MachineClock};
+use crate::host::{Clock, SharedTimers, tokio::MachineClock};
 use crate::metadata::Metadata;
 use crate::operation::Operation;
 use crate::time::Instant;
@@ -111,6 +111,10 @@ pub(super) fn clock() -> Arc<dyn Clock> {
     Arc::new(MachineClock::new())
 }
 
+pub(super) fn timers() -> SharedTimers {
+    SharedTimers::new(&crate::host::tokio::host())
+}
+
 /// A layer as strangers write them: it knows nothing of operations, and boxes every error.
 #[derive(Clone)]
 struct Foreign<S>(S);
@@ -142,7 +146,7 @@ fn stack(
     let entropy = Arc::new(crate::host::entropy::Sequence::from_seed(1));
     let budget = Budget::new(clock());
     let retry = RetryLayer::new(clock(), entropy.clone(), RetryPolicy::default(), budget);
-    let deadline = DeadlineLayer::new(clock(), Duration::from_secs(1));
+    let deadline = DeadlineLayer::new(timers(), Duration::from_secs(1));
     let inner = Foreign(ShedLayer::new(1).layer(Foreign(service)));
     let inner = Foreign(retry.layer(Foreign(deadline.layer(inner))));
     Foreign(TraceLayer::client(clock(), entropy).layer(Foreign(CatchPanicLayer.layer(inner))))

@@ -41,8 +41,9 @@ where
     S::Future: Send,
 {
     // Most time limits never come: one timer for all of them.
-    let timers: Arc<dyn Clock> = Arc::new(SharedTimers::new(host));
-    let clock = || Arc::clone(&timers);
+    let timers = SharedTimers::new(host);
+    let shared: Arc<dyn Clock> = Arc::new(timers.clone());
+    let clock = || Arc::clone(&shared);
     let entropy = Arc::clone(&host.entropy);
     let adaptive = settings
         .is_adaptive
@@ -58,7 +59,7 @@ where
         // would have all work done for nobody.
         .option_layer(adaptive)
         // Close to the handler, so that the time limit drops the handler itself.
-        .layer(DeadlineLayer::new(clock(), settings.timeout))
+        .layer(DeadlineLayer::new(timers.clone(), settings.timeout))
         // Inside the limit, which it must know: a stream of answers is under it as well.
         .layer(BodyDeadlineLayer::new(clock()))
         .service(service);

@@ -70,6 +70,7 @@ impl Run {
     /// Adds a message, copied; it is at most [`SHORT_BYTES_MAX`] long.
     pub(crate) fn push_short(&mut self, message: &[u8]) {
         debug_assert!(message.len() <= SHORT_BYTES_MAX, "a long message is copied");
+        self.buffer.reserve(4 + message.len());
         self.buffer.put_u32(message.len() as u32);
         self.buffer.extend_from_slice(message);
         self.count(message.len());

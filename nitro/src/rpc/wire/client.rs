@@ -93,17 +93,13 @@ impl Connection {
 }
 
 impl Connection {
-    /// Begins a call now, or gives it back where the connection takes no further ones.
-    #[expect(
-        clippy::result_large_err,
-        reason = "what is given back goes on: a box would cost it"
-    )]
-    pub(crate) fn try_call(&self, request: Request, now: Instant) -> Result<Calls, Request> {
+    /// Begins a call now, or leaves it where the connection takes no further ones.
+    pub(crate) fn try_call(&self, request: &mut Option<Request>, now: Instant) -> Option<Calls> {
         let state = self.shared.lock();
         if state.closed.is_some() || state.is_draining {
-            return Err(request);
+            return None;
         }
-        Ok(Calls::begin(&self.shared, state, request, Some(now)))
+        Calls::begin(&self.shared, state, request, Some(now))
     }
 }
 
@@ -118,7 +114,8 @@ impl Service<Request> for Connection {
 
     fn call(&mut self, request: Request) -> Calls {
         let now = request.deadline.map(|_| self.shared.host.clock.now());
-        Calls::begin(&self.shared, self.shared.lock(), request, now)
+        let begun = Calls::begin(&self.shared, self.shared.lock(), &mut Some(request), now);
+        begun.expect("there is a request")
     }
 }
 
@@ -149,23 +146,25 @@ enum Step {
 }
 
 impl Calls {
-    /// Begins where the call is made: what is awaited afterwards holds no more than a number.
+    /// Begins where the call is made: what is awaited afterwards holds no more than a number. The
+    /// request is handed over where it is, as most are read and never moved; without one there is
+    /// no call.
     fn begin(
         shared: &Arc<Shared>,
         mut state: MutexGuard<'_, State>,
-        request: Request,
+        request: &mut Option<Request>,
         now: Option<Instant>,
-    ) -> Self {
-        let begun = write_head(shared, &mut state, &request, now);
+    ) -> Option<Self> {
+        let begun = write_head(shared, &mut state, request.as_ref()?, now);
         // Let go before a body that is a stream is given away, or dropped.
         drop(state);
         let step = match begun {
             Ok(Some(id)) => send_body(shared, request, id),
-            Ok(None) => Step::Waiting(Box::new(request)),
+            Ok(None) => Step::Waiting(Box::new(request.take()?)),
             Err(error) => Step::Failed(error),
         };
         let shared = Arc::clone(shared);
-        Self { shared, step }
+        Some(Self { shared, step })
     }
 
     /// Begins a call for which there was no room.
@@ -185,7 +184,7 @@ impl Calls {
             return Poll::Ready(());
         };
         self.step = match begun {
-            Ok(id) => send_body(&self.shared, *request, id.unwrap_or_default()),
+            Ok(id) => send_body(&self.shared, &mut Some(*request), id.unwrap_or_default()),
             Err(error) => Step::Failed(error),
         };
         Poll::Ready(())
@@ -258,17 +257,20 @@ fn write_head(
 }
 
 /// Goes on with what of the body did not go with the CALL.
-fn send_body(shared: &Arc<Shared>, request: Request, id: u32) -> Step {
-    if is_inline(&request.body) {
+fn send_body(shared: &Arc<Shared>, request: &mut Option<Request>, id: u32) -> Step {
+    let body = request.as_ref().map(|request| &request.body);
+    if body.is_none_or(is_inline) {
         return Step::Sent(id);
     }
-    if let Some(message) = request.body.as_once() {
+    if let Some(message) = body.and_then(Body::as_once) {
         return Step::Sending(id, message.clone());
     }
-    let deadline = request.deadline;
-    let sending = send_stream(Arc::clone(shared), id, request.body, deadline);
-    let tasks = &shared.host.tasks;
-    tasks.spawn("rpc request stream", Box::pin(sending));
+    if let Some(request) = request.take() {
+        let deadline = request.deadline;
+        let sending = send_stream(Arc::clone(shared), id, request.body, deadline);
+        let tasks = &shared.host.tasks;
+        tasks.spawn("rpc request stream", Box::pin(sending));
+    }
     Step::Sent(id)
 }
 

@@ -17,6 +17,11 @@ use crate::transport::{Filled, Frame, Link};
 const FRAMES_A_TURN: usize = 256;
 /// DATA frames taken in before callers on other threads get at the state.
 const FRAMES_A_LOCK: usize = 32;
+/// From this length on, an outbox that grows is let grow while others have a turn, as whoever
+/// fills it is likely to go on: a write costs about as much as sixty short messages.
+const WRITE_BYTES_WAITED_FOR: usize = 16 * 1024;
+/// At this length it waits for nothing more.
+const WRITE_BYTES_ENOUGH: usize = 64 * 1024;
 /// Ticks of silence after which a PING is sent.
 const SILENT_TICKS_PING: u32 = 2;
 /// Ticks of silence after which the connection is closed.
@@ -63,8 +68,10 @@ pub(super) struct Driver<R> {
     phase: Phase,
     timer: Box<dyn Timer>,
     ticks: Ticks,
-    /// There may be more to read, after other tasks have had their turn.
+    /// There is more to do, after other tasks have had their turn.
     is_yielding: bool,
+    /// How long the outbox was when it was last left to grow.
+    outbox_seen: usize,
 }
 
 /// What has been seen since when, in ticks; nothing here reads a clock.
@@ -102,6 +109,7 @@ impl<R: Role> Driver<R> {
             timer,
             ticks: Ticks::default(),
             is_yielding: false,
+            outbox_seen: 0,
         }
     }
 
@@ -114,6 +122,14 @@ impl<R: Role> Driver<R> {
                 if state.outbox.is_empty() {
                     return Ok(has_moved);
                 }
+                let length = state.outbox.len();
+                let may_grow = (WRITE_BYTES_WAITED_FOR..WRITE_BYTES_ENOUGH).contains(&length);
+                if may_grow && length > self.outbox_seen && !state.is_draining {
+                    self.outbox_seen = length;
+                    self.is_yielding = true;
+                    return Ok(has_moved);
+                }
+                self.outbox_seen = 0;
                 state.count_swap();
                 self.link.swap(&mut state.outbox);
                 state.wake_waiting();
