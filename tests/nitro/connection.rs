@@ -1,6 +1,7 @@
 //! What a client and its servers make of connections that come and go, of nodes that stop,
 //! refuse or die, and of tower layers of a user's own.
 
+mod latency;
 mod layers;
 mod restart;
 mod retry;

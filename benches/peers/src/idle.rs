@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 10_000;
 /// Idle streams on one connection.
 const STREAMS: usize = 10_000;
 /// Files that are open for other reasons.
-const FILES_ELSEWHERE: usize = 64;
+const FILES_ELSEWHERE: usize = 256;
 const CALLS: usize = 200_000;
 
 /// Bytes that each of so many holds, both ends together, sockets in the kernel not counted.

@@ -6,7 +6,8 @@
 //! taskset -c 1 cargo run --release -p nitro-peers
 //! ```
 //!
-//! and, not pinned, `cargo run --release -p nitro-peers scale` for more cores and more streams.
+//! and, not pinned, `cargo run --release -p nitro-peers scale` for more cores and more streams;
+//! `streams` and `idle` are parts of the first by themselves.
 //!
 //! Times vary from machine to machine and from minute to minute; ratios within a run, instructions
 //! and allocations do not. Where valgrind is installed the table has instructions a call. To see
@@ -53,6 +54,7 @@ fn main() {
     match words[..] {
         ["only", peer, count, what] => only(peer, count.parse().unwrap(), what),
         ["streams"] => stream_table(),
+        ["idle"] => idle::table(),
         ["scale"] => scale::table(),
         _ => table(),
     }

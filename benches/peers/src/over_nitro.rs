@@ -1,5 +1,7 @@
 //! Nitro with its whole default stack at both ends, balanced over its nodes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use nitro::client::Builder;
 use nitro::client::balance::Target;
@@ -13,6 +15,9 @@ use nitro::transport::{Exchange, Transport};
 use nitro::{Client, Method, Result, Router};
 
 use crate::work::{Blob, Count, Order, Peer, blob, order};
+
+/// Streams live as long as a bench takes on a machine that has other things to do.
+const HOUR: Duration = Duration::from_secs(3600);
 
 const ECHO: Method<Order, Order> = Method::unary("bench/echo");
 const BYTES: Method<Bytes, Bytes> = Method::unary("bench/bytes");
@@ -61,8 +66,11 @@ async fn idle(_: Call, _: Count, out: Outgoing<Order>) -> Result<()> {
 
 /// A server on a free port, with its whole stack.
 pub(crate) async fn serve(host: &Host, transport: &Transport) -> Serving {
-    let service = stack(host, &ServerSettings::default(), router());
-    let server = Server::new(host, transport, service);
+    let settings = ServerSettings {
+        timeout: HOUR,
+        ..ServerSettings::default()
+    };
+    let server = Server::new(host, transport, stack(host, &settings, router()));
     let at = "127.0.0.1:0".parse().unwrap();
     server.listen(&at).await.unwrap()
 }
@@ -73,15 +81,14 @@ pub(crate) async fn open_idle(
     transport: &Transport,
     at: &Serving,
 ) -> Client<Protobuf> {
-    let client = Builder::new(host, transport, "bench").address(Protobuf, at.address().clone());
+    let builder = Builder::new(host, transport, "bench").timeout(HOUR);
+    let client = builder.address(Protobuf, at.address().clone());
     client.call(&ECHO, order()).await.unwrap();
     client
 }
 
 /// A stream on which nothing more will come.
 pub(crate) async fn idle_stream(client: &Client<Protobuf>) -> Incoming<Order> {
-    let hour = std::time::Duration::from_secs(3600);
-    let client = client.clone().timeout(hour);
     let mut stream = client
         .server_streaming(&IDLE, Count { count: 1 })
         .await
@@ -143,7 +150,7 @@ impl<const NODES: usize> Peer for Nitro<NODES> {
             targets.push(Target::at(serving.address().clone()));
             std::mem::forget(serving);
         }
-        let builder = Builder::new(&host, &transport, "bench");
+        let builder = Builder::new(&host, &transport, "bench").timeout(HOUR);
         let rpc: Rpc = builder.rpc(&targets).0;
         let client = Client::new(&host, rpc, Protobuf);
         for _ in 0..10 * NODES {

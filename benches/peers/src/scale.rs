@@ -84,7 +84,6 @@ fn echo_streams(is_one_stuck: bool) -> (f64, f64) {
     runtime.block_on(async {
         let serving = over_nitro::serve(&host, &transport).await;
         let client = over_nitro::open_idle(&host, &transport, &serving).await;
-        let client = client.timeout(std::time::Duration::from_secs(600));
         let stuck = match is_one_stuck {
             true => Some(over_nitro::endless(&client).await),
             false => None,

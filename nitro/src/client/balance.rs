@@ -463,7 +463,11 @@ impl Attempt {
         let Some(in_flight) = self.in_flight.take() else {
             return;
         };
-        let now = self.endpoint.host().clock.now();
+        let answered_at = match &self.calling {
+            Attempting::Direct(calling) => calling.answered_at(),
+            Attempting::Connecting(_) => None,
+        };
+        let now = answered_at.unwrap_or_else(|| self.endpoint.host().clock.now());
         in_flight.finish(now, outcome);
         let record = self.endpoint.record();
         record.count(self.endpoint.id(), self.counted, now, says);

@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
-    use crate::layer::tests::{Act, Call, Scripted, clock, timers};
+    use crate::layer::tests::{Act, Call, Scripted, clock, timers, timers_over};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -217,11 +217,8 @@ mod tests {
                 panic!("a timer was made")
             }
         }
-        let host = crate::host::Host {
-            clock: Arc::new(NoTimers(clock())),
-            ..crate::host::tokio::host()
-        };
-        let layer = DeadlineLayer::new(SharedTimers::new(&host), SECOND);
+        let clock: Arc<dyn Clock> = Arc::new(NoTimers(clock()));
+        let layer = DeadlineLayer::new(timers_over(&clock), SECOND);
         let service = layer.layer(Scripted::new([Act::Answer(Ok(3))]));
         assert_eq!(service.oneshot(Call::default()).await.unwrap(), 3);
     }

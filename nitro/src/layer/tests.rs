@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::*;
 use crate::error::{BoxError, Error, Result};
-use crate::host::{Clock, SharedTimers, tokio::MachineClock};
+use crate::host::{Clock, Host, SharedTimers, tokio::MachineClock};
 use crate::metadata::Metadata;
 use crate::operation::Operation;
 use crate::time::Instant;
@@ -112,7 +112,15 @@ pub(super) fn clock() -> Arc<dyn Clock> {
 }
 
 pub(super) fn timers() -> SharedTimers {
-    SharedTimers::new(&crate::host::tokio::host())
+    timers_over(&clock())
+}
+
+/// Timers that tell the time as a clock does.
+pub(super) fn timers_over(clock: &Arc<dyn Clock>) -> SharedTimers {
+    SharedTimers::new(&Host {
+        clock: Arc::clone(clock),
+        ..crate::host::tokio::host()
+    })
 }
 
 /// A layer as strangers write them: it knows nothing of operations, and boxes every error.

@@ -64,6 +64,8 @@ pub fn encode<T, C: Codec<T>>(codec: &C, content_type: &'static str, value: &T) 
     Ok(bytes)
 }
 
+/// What a handler is given. Taken apart before its future is made, which holds no more than it
+/// needs: it is moved once into its box.
 fn split(request: Request) -> (Call, Body) {
     let call = Call {
         path: request.path,
@@ -83,11 +85,12 @@ where
     Fut: Future<Output = Result<R>> + Send,
     R: Into<Reply<Out>>,
 {
-    Arc::new(move |request| {
+    Arc::new(move |request: Request| {
+        let content_type = codec.negotiate(&request.content_type);
+        let (call, body) = split(request);
         let (codec, handler) = (codec.clone(), handler.clone());
         Box::pin(async move {
-            let content_type = codec.negotiate(&request.content_type)?;
-            let (call, body) = split(request);
+            let content_type = content_type?;
             let input: In = codec.decode(content_type, &body.single().await?)?;
             let answer = handler(call, input).await.map_err(Error::seen)?;
             one_message::<Out, C>(&codec, content_type, answer.into())
@@ -105,11 +108,12 @@ where
     Fut: Future<Output = Result<R>> + Send,
     R: Into<Reply<Out>>,
 {
-    Arc::new(move |request| {
+    Arc::new(move |request: Request| {
+        let content_type = codec.negotiate(&request.content_type);
+        let (call, body) = split(request);
         let (codec, handler) = (codec.clone(), handler.clone());
         Box::pin(async move {
-            let content_type = codec.negotiate(&request.content_type)?;
-            let (call, body) = split(request);
+            let content_type = content_type?;
             let incoming = Incoming::new(body, codec.clone(), content_type);
             let answer = handler(call, incoming).await.map_err(Error::seen)?;
             one_message::<Out, C>(&codec, content_type, answer.into())
@@ -137,11 +141,12 @@ where
     F: Fn(Call, In, Outgoing<Out>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<()>> + Send + 'static,
 {
-    Arc::new(move |request| {
+    Arc::new(move |request: Request| {
+        let content_type = codec.negotiate(&request.content_type);
+        let (call, body) = split(request);
         let (codec, handler) = (codec.clone(), handler.clone());
         Box::pin(async move {
-            let content_type = codec.negotiate(&request.content_type)?;
-            let (call, body) = split(request);
+            let content_type = content_type?;
             let input: In = codec.decode(content_type, &body.single().await?)?;
             let (sender, messages) = pipe();
             let outgoing = Outgoing::new(sender, codec, content_type);
@@ -159,11 +164,12 @@ where
     F: Fn(Call, Incoming<In>, Outgoing<Out>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<()>> + Send + 'static,
 {
-    Arc::new(move |request| {
+    Arc::new(move |request: Request| {
+        let content_type = codec.negotiate(&request.content_type);
+        let (call, body) = split(request);
         let (codec, handler) = (codec.clone(), handler.clone());
         Box::pin(async move {
-            let content_type = codec.negotiate(&request.content_type)?;
-            let (call, body) = split(request);
+            let content_type = content_type?;
             let incoming = Incoming::new(body, codec.clone(), content_type);
             let (sender, messages) = pipe();
             let outgoing = Outgoing::new(sender, codec, content_type);

@@ -6,7 +6,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::layer::DeadlineLayer;
-use crate::layer::tests::{Act, Call, Scripted, clock};
+use crate::layer::tests::{Act, Call, Scripted, clock, timers_over};
 
 const METHOD: &str = "greeter/hello";
 const MS: Duration = Duration::from_millis(1);
@@ -35,7 +35,7 @@ async fn serve(layer: Option<&AdaptiveLayer>, load: Load) -> Answers {
             Ok::<_, Error>(1)
         }
     });
-    let limited = DeadlineLayer::new(Arc::clone(&clock), Duration::from_secs(60)).layer(work);
+    let limited = DeadlineLayer::new(timers_over(&clock), Duration::from_secs(60)).layer(work);
     let service = tower::ServiceBuilder::new().option_layer(layer.cloned());
     let service = service.service(limited);
     let started = clock.now();
@@ -116,7 +116,7 @@ async fn all_at_once(
 ) -> Vec<Result<u32>> {
     let clock = clock();
     let acts = (0..calls).map(|_| Act::AnswerAfter(took, Ok(1)));
-    let limited = DeadlineLayer::new(Arc::clone(&clock), Duration::from_secs(60));
+    let limited = DeadlineLayer::new(timers_over(&clock), Duration::from_secs(60));
     let service = layer.layer(limited.layer(Scripted::new(acts)));
     let answers = (0..calls).map(|_| {
         let call = Call {

@@ -51,7 +51,7 @@ impl Connection {
     /// something else, or does not answer within a tick of the limits.
     pub async fn open(host: &Host, link: Link, peer: String, limits: Limits) -> Result<Self> {
         let shared = Shared::new(host, link.outbox(), limits, Side::Calling, peer);
-        let driver = Driver::new(link, Arc::clone(&shared), Calling);
+        let driver = Driver::new(link, Arc::clone(&shared), Calling::default());
         let connection = Self {
             _handle: Arc::new(Handle(Arc::clone(&shared))),
             shared,
@@ -131,6 +131,7 @@ impl fmt::Debug for Connection {
 pub struct Calls {
     shared: Arc<Shared>,
     step: Step,
+    answered_at: Option<Instant>,
 }
 
 enum Step {
@@ -146,6 +147,12 @@ enum Step {
 }
 
 impl Calls {
+    /// When the head of the answer had arrived, once it has been taken: not when its caller came
+    /// to look, which may be much later.
+    pub(crate) fn answered_at(&self) -> Option<Instant> {
+        self.answered_at
+    }
+
     /// Begins where the call is made: what is awaited afterwards holds no more than a number. The
     /// request is handed over where it is, as most are read and never moved; without one there is
     /// no call.
@@ -164,7 +171,11 @@ impl Calls {
             Err(error) => Step::Failed(error),
         };
         let shared = Arc::clone(shared);
-        Some(Self { shared, step })
+        Some(Self {
+            shared,
+            step,
+            answered_at: None,
+        })
     }
 
     /// Begins a call for which there was no room.
@@ -197,6 +208,7 @@ impl Calls {
         };
         let inbound = &mut stream.inbound;
         if let Some(metadata) = inbound.head.take() {
+            self.answered_at = inbound.head_at;
             let body = match take_whole(inbound) {
                 Some((body, cost)) => {
                     state.free_connection(cost);
@@ -383,10 +395,18 @@ impl Drop for Calls {
 }
 
 /// The frames that only the calling side gets.
-struct Calling;
+#[derive(Default)]
+struct Calling {
+    /// When the turn began, once an answer has come in it.
+    now: Option<Instant>,
+}
 
 impl Role for Calling {
     const CLOSES_WHEN_DRAINED: bool = true;
+
+    fn begin_turn(&mut self) {
+        self.now = None;
+    }
 
     fn frame(
         &mut self,
@@ -415,6 +435,9 @@ impl Role for Calling {
         inbound.check_more("REPLY")?;
         inbound.has_head = true;
         inbound.head = Some(metadata);
+        // Answers come many at a time: one look at the clock is for all of them.
+        let clock = &shared.host.clock;
+        inbound.head_at = Some(*self.now.get_or_insert_with(|| clock.now()));
         if let Some(message) = message {
             inbound.push_inline(message);
         }

@@ -19,7 +19,7 @@ const FRAMES_A_TURN: usize = 256;
 const FRAMES_A_LOCK: usize = 32;
 /// From this length on, an outbox that grows is let grow while others have a turn, as whoever
 /// fills it is likely to go on: a write costs about as much as sixty short messages.
-const WRITE_BYTES_WAITED_FOR: usize = 16 * 1024;
+const WRITE_BYTES_WAITED_FOR: usize = 8 * 1024;
 /// At this length it waits for nothing more.
 const WRITE_BYTES_ENOUGH: usize = 64 * 1024;
 /// Ticks of silence after which a PING is sent.
@@ -40,9 +40,6 @@ pub(super) trait Role: Send + 'static {
     /// call is lost that was under way when it said GOAWAY.
     const CLOSES_WHEN_DRAINED: bool;
 
-    /// Begins a turn of reading: what is handled in it had arrived by now.
-    fn begin_turn(&mut self) {}
-
     /// Handles a frame of a kind that both sides do not handle alike.
     fn frame(
         &mut self,
@@ -50,6 +47,9 @@ pub(super) trait Role: Send + 'static {
         frame: &Frame<'_>,
         context: &mut Context<'_>,
     ) -> Result<()>;
+
+    /// Begins a turn of reading: what is handled in it had arrived by now.
+    fn begin_turn(&mut self);
 }
 
 enum Phase {
@@ -72,23 +72,6 @@ pub(super) struct Driver<R> {
     is_yielding: bool,
     /// How long the outbox was when it was last left to grow.
     outbox_seen: usize,
-}
-
-/// What has been seen since when, in ticks; nothing here reads a clock.
-#[derive(Default)]
-struct Ticks {
-    has_heard: bool,
-    /// This side has not read all there was to read.
-    is_deaf: bool,
-    silent: u32,
-    frames: u64,
-    frames_seen: u64,
-    partial: u32,
-    sent_seen: u64,
-    stalled: u32,
-    idle: u32,
-    drained: u32,
-    closing: u32,
 }
 
 impl<R: Role> Driver<R> {
@@ -307,6 +290,23 @@ impl<R: Role> Driver<R> {
         drop(state);
         self.phase = Phase::Closing(error);
     }
+}
+
+/// What has been seen since when, in ticks; nothing here reads a clock.
+#[derive(Default)]
+struct Ticks {
+    has_heard: bool,
+    /// This side has not read all there was to read.
+    is_deaf: bool,
+    silent: u32,
+    frames: u64,
+    frames_seen: u64,
+    partial: u32,
+    sent_seen: u64,
+    stalled: u32,
+    idle: u32,
+    drained: u32,
+    closing: u32,
 }
 
 /// Checks what holds for every frame; the first of a connection must be SETTINGS.

@@ -9,6 +9,7 @@ use super::message::malformed;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::rpc::body::{Run, SHORT_BYTES_MAX};
+use crate::time::Instant;
 use crate::transport::Payload;
 
 /// What a DATA frame costs beyond its payload.
@@ -67,6 +68,8 @@ impl Window {
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) head: Option<Metadata>,
+    /// When the head came, on the calling side.
+    pub(super) head_at: Option<Instant>,
     /// Whether the head has come, even if it has been taken since.
     pub(super) has_head: bool,
     pub(super) end: Option<Result<()>>,
@@ -93,6 +96,7 @@ impl Inbound {
     pub(super) fn new(window: u32) -> Self {
         Self {
             head: None,
+            head_at: None,
             has_head: false,
             end: None,
             is_ended_by_peer: false,
@@ -112,6 +116,7 @@ impl Inbound {
     /// Makes it as new, keeping its buffers for the next call.
     pub(super) fn reset(&mut self) {
         self.head = None;
+        self.head_at = None;
         self.has_head = false;
         self.end = None;
         self.is_ended_by_peer = false;
