@@ -41,20 +41,18 @@ impl TraceContext {
     /// Reads a `traceparent`; `None` for one that the standard says to ignore. Versions later
     /// than 00 may have more parts after the known ones.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let (known, more) = bytes.split_at_checked(TEXT_BYTES)?;
-        let known = std::str::from_utf8(known).ok()?;
-        let mut parts = known.split('-');
-        let version = hex(parts.next()?, 2)?;
-        let trace_id = hex(parts.next()?, 32)?;
-        let span_id = u64::try_from(hex(parts.next()?, 16)?).ok()?;
-        let flags = u8::try_from(hex(parts.next()?, 2)?).ok()?;
+        let (known, more) = text.as_bytes().split_at_checked(TEXT_BYTES)?;
+        let are_apart = [2, 35, 52].iter().all(|place| known[*place] == b'-');
+        let version = hex(&known[..2])?;
+        let trace_id = hex(&known[3..35])?;
+        let span_id = u64::try_from(hex(&known[36..52])?).ok()?;
+        let flags = u8::try_from(hex(&known[53..])?).ok()?;
         let ends_well = match version {
             0 => more.is_empty(),
             0xff => false,
             _ => more.is_empty() || more[0] == b'-',
         };
-        let valid = ends_well && parts.next().is_none() && trace_id != 0 && span_id != 0;
+        let valid = are_apart && ends_well && trace_id != 0 && span_id != 0;
         valid.then_some(Self {
             trace_id,
             span_id,
@@ -73,18 +71,16 @@ impl TraceContext {
     }
 }
 
-/// A number of exactly so many lower-case hexadecimal digits.
-fn hex(text: &str, digits: usize) -> Option<u128> {
-    let mut number = 0;
-    for byte in text.bytes() {
+/// A number of lower-case hexadecimal digits, at most 32.
+fn hex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number, byte| {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
             _ => return None,
         };
-        number = number << 4 | u128::from(digit);
-    }
-    (text.len() == digits).then_some(number)
+        Some(number << 4 | u128::from(digit))
+    })
 }
 
 /// A number as so many hexadecimal digits. Every call writes three of them on either side, for
