@@ -246,7 +246,7 @@ fn faults(run: &Run) -> Vec<FaultLine> {
     run.plan.faults.iter().map(line).collect()
 }
 
-fn workloads(history: &History) -> Vec<WorkloadLine> {
+fn workloads(history: &History<'_>) -> Vec<WorkloadLine> {
     let mut lines: BTreeMap<&str, WorkloadLine> = BTreeMap::new();
     for made in history.iter() {
         let planned = &made.planned;
@@ -265,7 +265,7 @@ fn workloads(history: &History) -> Vec<WorkloadLine> {
     lines.into_values().collect()
 }
 
-fn failed(history: &History) -> BTreeMap<String, usize> {
+fn failed(history: &History<'_>) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for made in history.iter() {
         if let Some(OperationOutcome::Failed { kind, .. }) = made.outcome() {
@@ -275,7 +275,7 @@ fn failed(history: &History) -> BTreeMap<String, usize> {
     kinds
 }
 
-fn latency(history: &History) -> Option<Latency> {
+fn latency(history: &History<'_>) -> Option<Latency> {
     let ok = history.iter().filter(|made| made.is_ok());
     let mut took: Vec<u64> = ok.filter_map(|made| made.took_us()).collect();
     took.sort_unstable();

@@ -9,18 +9,18 @@ use crate::plan::Plan;
 use crate::system::Breach;
 use crate::trace::{Blame, EventKind, OperationOutcome, Trace};
 
-pub(super) fn check(plan: &Plan, trace: &Trace, history: &History, findings: &mut Findings) {
+pub(super) fn check(plan: &Plan, trace: &Trace, history: &History<'_>, findings: &mut Findings) {
     let down = Down::new(plan, trace);
     let wrong = history.iter().filter_map(|made| wrong(made, &down));
     findings.fail_each("answered", wrong.collect());
 }
 
-fn wrong(made: &Made, down: &Down<'_>) -> Option<Breach> {
+fn wrong(made: &Made<'_>, down: &Down<'_>) -> Option<Breach> {
     let what = what_is_wrong(made, down)?;
     Some(Breach::of(what, [Blame::Operation(made.planned.id)]))
 }
 
-fn what_is_wrong(made: &Made, down: &Down<'_>) -> Option<String> {
+fn what_is_wrong(made: &Made<'_>, down: &Down<'_>) -> Option<String> {
     let words = made.words();
     let (ended_us, outcome) = match made.outcomes.as_slice() {
         [] => return Some(format!("{words} has no outcome")),

@@ -5,7 +5,7 @@ use crate::plan::Plan;
 use crate::system::Breach;
 use crate::trace::{Blame, OperationOutcome};
 
-pub(super) fn check(plan: &Plan, history: &History, findings: &mut Findings) {
+pub(super) fn check(plan: &Plan, history: &History<'_>, findings: &mut Findings) {
     let Some(within_ms) = plan.checks.converged_within_ms else {
         return;
     };
@@ -23,7 +23,7 @@ pub(super) fn check(plan: &Plan, history: &History, findings: &mut Findings) {
         findings.doubt("converged", what);
     }
     let failed = later.iter().filter(|made| !made.is_ok());
-    let what = |made: &&super::Made| {
+    let what = |made: &&super::Made<'_>| {
         let how = match made.outcome() {
             Some(OperationOutcome::Failed { kind, message }) => format!("{kind}: {message}"),
             Some(_) => "unfinished".to_owned(),

@@ -6,33 +6,33 @@ use crate::operation::PlannedOperation;
 use crate::plan::Plan;
 use crate::trace::{EventKind, OperationOutcome, Trace};
 
-/// The operations of a run, by id.
+/// The operations of a run, by id. They are the plan's and the trace's own.
 #[derive(Clone, Debug, Default)]
-pub struct History(BTreeMap<u64, Made>);
+pub struct History<'r>(BTreeMap<u64, Made<'r>>);
 
 /// One operation of a run.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct Made<'r> {
     /// What was planned.
-    pub planned: PlannedOperation,
+    pub planned: &'r PlannedOperation,
     /// When it was called, in microseconds; none where it never was.
     pub called_us: Option<u64>,
     /// How it ended, and when; exactly one in a sound run.
-    pub outcomes: Vec<(u64, OperationOutcome)>,
+    pub outcomes: Vec<(u64, &'r OperationOutcome)>,
 }
 
-impl History {
+impl<'r> History<'r> {
     /// The operations of a plan as a trace tells of them.
-    pub fn new(plan: &Plan, trace: &Trace) -> Self {
-        let planned = |operation: &PlannedOperation| {
+    pub fn new(plan: &'r Plan, trace: &'r Trace) -> Self {
+        let planned = |operation: &'r PlannedOperation| {
             let made = Made {
-                planned: operation.clone(),
+                planned: operation,
                 called_us: None,
                 outcomes: Vec::new(),
             };
             (operation.id, made)
         };
-        let mut all: BTreeMap<u64, Made> = plan.operations.iter().map(planned).collect();
+        let mut all: BTreeMap<u64, Made<'r>> = plan.operations.iter().map(planned).collect();
         for event in trace.events() {
             match &event.kind {
                 EventKind::Call { operation, .. } => {
@@ -42,7 +42,7 @@ impl History {
                 }
                 EventKind::Outcome { operation, outcome } => {
                     if let Some(made) = all.get_mut(operation) {
-                        made.outcomes.push((event.at_us, outcome.clone()));
+                        made.outcomes.push((event.at_us, outcome));
                     }
                 }
                 _ => {}
@@ -52,15 +52,15 @@ impl History {
     }
 
     /// All operations, by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Made> {
+    pub fn iter(&self) -> impl Iterator<Item = &Made<'r>> {
         self.0.values()
     }
 }
 
-impl Made {
+impl<'r> Made<'r> {
     /// How it ended first.
-    pub fn outcome(&self) -> Option<&OperationOutcome> {
-        self.outcomes.first().map(|(_, outcome)| outcome)
+    pub fn outcome(&self) -> Option<&'r OperationOutcome> {
+        self.outcomes.first().map(|(_, outcome)| *outcome)
     }
 
     /// Whether it succeeded.
@@ -91,7 +91,7 @@ impl Made {
             node,
             at_ms,
             ..
-        } = &self.planned;
+        } = self.planned;
         let seconds = *at_ms as f64 / 1000.0;
         format!("operation {id} ({operation} by {node} at {seconds:.3} s)")
     }

@@ -39,7 +39,7 @@ impl fmt::Display for Measured {
 }
 
 /// The figures of a run, in the order of its plan.
-pub fn measured(plan: &Plan, trace: &Trace, history: &History) -> Vec<Measured> {
+pub fn measured(plan: &Plan, trace: &Trace, history: &History<'_>) -> Vec<Measured> {
     let measures = plan.checks.measures.iter();
     let one = |measure: &Measure| Measured {
         figure: figure(plan, trace, history, measure),
@@ -48,7 +48,7 @@ pub fn measured(plan: &Plan, trace: &Trace, history: &History) -> Vec<Measured> 
     measures.map(one).collect()
 }
 
-pub(super) fn check(plan: &Plan, trace: &Trace, history: &History, findings: &mut Findings) {
+pub(super) fn check(plan: &Plan, trace: &Trace, history: &History<'_>, findings: &mut Findings) {
     for measured in measured(plan, trace, history) {
         let name = &measured.measure.id;
         match measured.figure {
@@ -61,11 +61,11 @@ pub(super) fn check(plan: &Plan, trace: &Trace, history: &History, findings: &mu
     }
 }
 
-fn figure(plan: &Plan, trace: &Trace, history: &History, measure: &Measure) -> Option<f64> {
+fn figure(plan: &Plan, trace: &Trace, history: &History<'_>, measure: &Measure) -> Option<f64> {
     let stretch = Stretch(measure);
     match &measure.what {
         Quantity::Goodput { workload } => {
-            let ended = |made: &&Made| stretch.has(made.outcomes.first().map(|(us, _)| *us));
+            let ended = |made: &&Made<'_>| stretch.has(made.outcomes.first().map(|(us, _)| *us));
             let made = of_workload(history, workload.as_deref());
             let ok = made.filter(|made| made.is_ok()).filter(ended).count();
             Some(ok as f64 / stretch.seconds())
@@ -110,10 +110,10 @@ fn figure(plan: &Plan, trace: &Trace, history: &History, measure: &Measure) -> O
 }
 
 fn of_workload<'h>(
-    history: &'h History,
+    history: &'h History<'h>,
     workload: Option<&'h str>,
-) -> impl Iterator<Item = &'h Made> {
-    let is_of = move |made: &&Made| workload.is_none_or(|name| made.planned.workload == name);
+) -> impl Iterator<Item = &'h Made<'h>> {
+    let is_of = move |made: &&Made<'_>| workload.is_none_or(|name| made.planned.workload == name);
     history.iter().filter(is_of)
 }
 

@@ -4,7 +4,7 @@
 use super::{Findings, History};
 use crate::plan::Plan;
 
-pub(super) fn check(plan: &Plan, history: &History, findings: &mut Findings) {
+pub(super) fn check(plan: &Plan, history: &History<'_>, findings: &mut Findings) {
     let ok = history.iter().filter(|made| made.is_ok()).count();
     let failed = history.iter().filter(|made| made.is_failed()).count();
     if let Some(least) = plan.checks.min_ok {

@@ -10,7 +10,7 @@ use crate::trace::Trace;
 pub(super) fn check(
     plan: &Plan,
     trace: &Trace,
-    history: &History,
+    history: &History<'_>,
     has_invariants: bool,
     findings: &mut Findings,
 ) {
