@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::trace::{EventKind, MessageOutcome, OperationOutcome, Trace};
 use tasks::Tasks;
 pub use tasks::{TASKS, UnderWay};
 
@@ -79,10 +79,29 @@ impl Recorder {
     /// Records what happened on a node, or to the cluster where `node` is none. It returns the
     /// event's place in the trace; none where nothing is recorded.
     pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) -> Option<u64> {
+        self.add(at_us, |state, at_us| state.record(at_us, node, kind))
+    }
+
+    /// Records a message of the node `from`, as [`record`](Self::record) does. Of what is recorded
+    /// most are messages, so of these no [`EventKind`] is made first.
+    pub fn message(
+        &self,
+        at_us: u64,
+        [from, to]: [&str; 2],
+        bytes: u64,
+        outcome: MessageOutcome,
+    ) -> Option<u64> {
+        self.add(at_us, |state, at_us| {
+            let place = state.place(Some(from))?;
+            state.trace.message(at_us, [from, to], bytes, outcome);
+            Some(place)
+        })
+    }
+
+    fn add(&self, at_us: u64, record: impl FnOnce(&mut State, u64) -> Option<u64>) -> Option<u64> {
         let time = self.time.as_ref().map(|time| time.load(Ordering::Relaxed));
-        let at_us = time.unwrap_or(at_us);
         let mut state = self.lock();
-        let place = state.record(at_us, node, kind);
+        let place = record(&mut state, time.unwrap_or(at_us));
         if state.trace.count() >= EVENTS_MAX {
             self.is_full.store(true, Ordering::Relaxed);
         }
@@ -174,10 +193,7 @@ fn outcome(operation: u64, outcome: OperationOutcome) -> EventKind {
 
 impl State {
     fn record(&mut self, at_us: u64, node: Option<&str>, kind: EventKind) -> Option<u64> {
-        let place = self.trace.count();
-        if node.is_some_and(|node| self.silent.contains(node)) || place >= EVENTS_MAX {
-            return None;
-        }
+        let place = self.place(node)?;
         match (&kind, node) {
             (EventKind::Call { operation, .. }, Some(node)) => {
                 self.open.insert(*operation, node.to_owned());
@@ -189,7 +205,14 @@ impl State {
             _ => {}
         }
         self.trace.record(at_us, node, &kind);
-        Some(place as u64)
+        Some(place)
+    }
+
+    /// The place that the next event of a node has; none where it is not recorded.
+    fn place(&self, node: Option<&str>) -> Option<u64> {
+        let place = self.trace.count();
+        let is_silent = node.is_some_and(|node| self.silent.contains(node));
+        (!is_silent && place < EVENTS_MAX).then_some(place as u64)
     }
 }
 

@@ -94,6 +94,19 @@ impl Trace {
         self.events.take();
     }
 
+    /// Adds that a node sent a message to another.
+    pub(crate) fn message(
+        &mut self,
+        at_us: u64,
+        ends: [&str; 2],
+        bytes: u64,
+        outcome: MessageOutcome,
+    ) {
+        encoding::encode_message(&mut self.bytes, at_us, Some(ends[0]), ends, bytes, outcome);
+        self.count += 1;
+        self.events.take();
+    }
+
     /// What it is a trace of.
     pub fn header(&self) -> &Header {
         &self.header

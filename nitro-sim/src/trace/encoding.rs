@@ -34,22 +34,19 @@ mod tag {
 
 /// Appends what happened at a time on a node.
 pub(super) fn encode(out: &mut Vec<u8>, at_us: u64, node: Option<&str>, kind: &EventKind) {
+    if let EventKind::Message {
+        from,
+        to,
+        bytes,
+        outcome,
+    } = kind
+    {
+        return encode_message(out, at_us, node, [from, to], *bytes, *outcome);
+    }
     let mut out = Writer(out);
     out.number(at_us);
     out.optional(node);
     match kind {
-        EventKind::Message {
-            from,
-            to,
-            bytes,
-            outcome,
-        } => {
-            out.0.push(tag::MESSAGE);
-            out.text(from);
-            out.text(to);
-            out.number(*bytes);
-            out.0.push(*outcome as u8);
-        }
         EventKind::Received { message } => {
             out.0.push(tag::RECEIVED);
             out.number(*message);
@@ -61,6 +58,25 @@ pub(super) fn encode(out: &mut Vec<u8>, at_us: u64, node: Option<&str>, kind: &E
         EventKind::Broken { peer, error } => out.texts(tag::BROKEN, &[peer, error]),
         kind => out.kind_of_node(kind),
     }
+}
+
+/// Appends that a message was sent from one node to another.
+pub(super) fn encode_message(
+    out: &mut Vec<u8>,
+    at_us: u64,
+    node: Option<&str>,
+    [from, to]: [&str; 2],
+    bytes: u64,
+    outcome: MessageOutcome,
+) {
+    let mut out = Writer(out);
+    out.number(at_us);
+    out.optional(node);
+    out.0.push(tag::MESSAGE);
+    out.text(from);
+    out.text(to);
+    out.number(bytes);
+    out.0.push(outcome as u8);
 }
 
 /// Takes the first event off `bytes`; none where they are no event.

@@ -4,8 +4,8 @@
 //! the program: std, tokio, and any crate. Outside of a run they pass the call on. A run is one
 //! thread, so the switch is thread-local, and other threads of the process notice nothing.
 //!
-//! Not covered: time read by `rdtsc`, and files, environment and host name, which are the
-//! machine's.
+//! Not covered: time that a processor's own counter tells (`rdtsc`, `cntvct_el0`), system calls that
+//! a crate makes past the C library, and files, environment and host name, which are the machine's.
 
 #![expect(
     unsafe_code,

@@ -191,13 +191,9 @@ impl State {
             return None;
         }
         let (from, to) = self.links.ends(link);
-        let kind = EventKind::Message {
-            from: self.name(from),
-            to: self.name(to),
-            bytes: bytes as u64,
-            outcome,
-        };
-        self.record(from, kind)
+        let ends = [from, to].map(|node| &*self.nodes[node].name);
+        let at_us = self.now.as_nanos() / 1000;
+        self.recorder.message(at_us, ends, bytes as u64, outcome)
     }
 
     /// Counts something for the fault that cut a node's power, if one did.
