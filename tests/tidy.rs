@@ -29,7 +29,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["codec", "layer", "transport"],
             &["broker", "registry", "rpc", "selector", "store", "sync"],
             &[
-                "cache", "client", "durable", "events", "http", "remote", "server",
+                "cache", "client", "durable", "events", "http", "mdns", "remote", "server",
             ],
             &["app"],
         ],

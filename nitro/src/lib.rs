@@ -50,18 +50,20 @@
 //! | floor | modules | |
 //! |---|---|---|
 //! | 5 | [`app`] | joins everything |
-//! | 4 | [`client`], [`server`], `remote`; `http`, [`cache`], [`durable`], [`events`] | the rpc spine at work; ports made of other ports |
+//! | 4 | [`client`], [`server`], `remote`; `http`, `mdns`, [`cache`], [`durable`], [`events`] | the rpc spine at work; ports made of other ports |
 //! | 3 | [`broker`], [`registry`], [`store`], [`sync`]; [`selector`]; [`rpc`] | what is pluggable; what a call is |
 //! | 2 | [`codec`], [`transport`], [`layer`] | bytes, frames, concerns of any call |
 //! | 1 | [`host`] | the machine |
 //! | 0 | [`error`], [`latest`], [`name`], [`time`], then [`address`], [`metadata`], [`service`], then [`operation`], then [`port`] | words |
 //!
 //! The features are `file` (a store in a file), `json`, `protobuf` (codecs; `json` brings
-//! `remote`) and `http` (a broker over HTTP); all but the last are on by default.
+//! `remote`), `http` (a broker over HTTP) and `mdns` (a registry over multicast DNS); all but the
+//! last two are on by default.
 //!
 //! # What always holds
 //!
-//! - Only [`host::tokio`] touches the outside world; everything else runs under simulation.
+//! - Only [`host::tokio`] touches the outside world, and `mdns`, whose crate has sockets of its
+//!   own; everything else runs under simulation.
 //! - A port has no streams and no callbacks: a request and a reply, both plain data.
 //! - There is no global state: what is shared is handed over.
 //! - Every queue, loop and wait has a bound, named beside its reason.
@@ -83,6 +85,8 @@ pub mod host;
 pub mod http;
 pub mod latest;
 pub mod layer;
+#[cfg(feature = "mdns")]
+pub mod mdns;
 pub mod metadata;
 pub mod name;
 pub mod operation;

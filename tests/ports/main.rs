@@ -6,6 +6,7 @@ mod broker;
 mod cached;
 mod events;
 mod http;
+mod registry;
 mod setting;
 mod store;
 mod sync;
