@@ -72,7 +72,7 @@ pub(crate) fn counted_stream<P: Peer>(runtime: &Runtime, peer: &P, count: u64, w
 
 /// What this thread has had of its core, the kernel's part included: it does not count the time in
 /// which others had it.
-fn cpu_nanos() -> f64 {
+pub(crate) fn cpu_nanos() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
