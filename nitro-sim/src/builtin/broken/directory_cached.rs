@@ -10,6 +10,7 @@ use nitro::codec::Json;
 use nitro::error::{Error, Result};
 use nitro::registry::Registry;
 use nitro::rpc::Router;
+use nitro::time::Instant;
 use nitro::{Address, Client, Method};
 use serde_json::{Value, json};
 
@@ -21,6 +22,9 @@ const ASK: Method<u64, u64> = Method::unary("shard/ask").idempotent();
 
 /// How long a node is listed without a heartbeat.
 const TTL: Duration = Duration::from_secs(1);
+
+/// How long a client counts on what it has found.
+const FRESH: Duration = Duration::from_secs(1);
 
 pub(super) fn system() -> System {
     System::new("directory_cached")
@@ -47,11 +51,14 @@ async fn serve(node: Node) -> Result<()> {
     app.run_until(node.stop_requested()).await
 }
 
+/// Who a key belongs to, and since when that has been known.
+type Found = BTreeMap<u64, (Client<Json>, Instant)>;
+
 #[derive(Clone)]
 struct Asker {
     node: Node,
     registry: Registry,
-    found: Arc<Mutex<BTreeMap<u64, Client<Json>>>>,
+    found: Arc<Mutex<Found>>,
     is_broken: bool,
 }
 
@@ -67,22 +74,21 @@ async fn ask(node: Node) -> Result<()> {
 
 async fn make(asker: Asker, operation: Operation) -> Result<Value> {
     let client = asker.find(operation.key).await?.timeout(operation.timeout);
-    let answer = client.call(&ASK, operation.value).await;
-    // The bug: who has failed is asked again, though somebody else may have its place.
-    if answer.is_err() && !asker.is_broken {
-        asker.lock().remove(&operation.key);
-    }
-    Ok(json!(answer?))
+    Ok(json!(client.call(&ASK, operation.value).await?))
 }
 
 impl Asker {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Client<Json>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Found> {
         self.found.lock().expect("no panic while it is held")
     }
 
     /// The node that a key belongs to, among those that are listed.
     async fn find(&self, key: u64) -> Result<Client<Json>> {
-        if let Some(client) = self.lock().get(&key) {
+        let now = self.node.host().clock.now();
+        if let Some((client, since)) = self.lock().get(&key)
+            // The bug: who was found once is asked for ever, though somebody else has its place.
+            && (self.is_broken || now.since(*since) < FRESH)
+        {
             return Ok(client.clone());
         }
         let nodes = self.registry.list(Some("shard")).await?.nodes;
@@ -90,7 +96,7 @@ impl Asker {
         let place = key as usize % nodes.len().max(1);
         let address: Address = nodes.get(place).ok_or_else(nobody)?.address.clone();
         let (client, _) = builder(&self.node).targets(Json, &[Target::at(address)]);
-        self.lock().insert(key, client.clone());
+        self.lock().insert(key, (client.clone(), now));
         Ok(client)
     }
 }

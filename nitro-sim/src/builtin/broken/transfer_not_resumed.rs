@@ -19,7 +19,7 @@ const TRANSFER: Method<u64, ()> = Method::unary("transfers/make");
 /// One side of a transfer, by its number: the second time changes nothing.
 const BOOK: Method<u64, ()> = Method::unary("bank/book").idempotent();
 
-/// How long the coordinator waits before it goes on with what it could not finish.
+/// How often the coordinator looks for what has begun and is not finished.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How soon after the last fault and the last call all agree.
@@ -61,11 +61,13 @@ async fn coordinate(node: Node) -> Result<()> {
         banks: banks.map(|name| reach(&node, name)).collect(),
         begun: store.table("transfers", "begun"),
     };
-    // The bug: what had begun before a crash is not looked at again.
+    // The bug: what had begun before a crash, or whose caller gave up, is not looked at again.
     if !is_broken(&node)? {
         let (at, resuming) = (node.clone(), coordinator.clone());
         let resuming = async move {
-            while resuming.resume().await.is_err() {
+            loop {
+                // What cannot be finished now is tried again.
+                let _ = resuming.resume().await;
                 at.host().clock.sleep(PAUSE).await;
             }
         };
