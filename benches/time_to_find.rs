@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench time_to_find -- --sweeps 10 --right 1000 NAME...` chooses how many sweeps,
 //! each from a first seed of its own, how many seeds the right form is run with, and which bugs.
+//! `--turmoil 3` is how many sweeps there are on turmoil, where each run takes several times as long.
 //! `--jobs 2` is how many runs there are at a time where their order does not matter. A seed draws
 //! what it does in `explore`, or with `--plain` only what it does in `run`.
 
@@ -40,6 +41,7 @@ fn firsts() -> impl Iterator<Item = u64> {
 struct Asked {
     sweeps: u64,
     right: u64,
+    turmoil: u64,
     jobs: usize,
     is_plain: bool,
     names: Vec<String>,
@@ -50,6 +52,7 @@ impl Asked {
         let mut asked = Self {
             sweeps: 10,
             right: 1_000,
+            turmoil: 10,
             jobs: 2,
             is_plain: false,
             names: Vec::new(),
@@ -63,6 +66,7 @@ impl Asked {
             match word.as_str() {
                 "--sweeps" => asked.sweeps = number(),
                 "--right" => asked.right = number(),
+                "--turmoil" => asked.turmoil = number(),
                 "--jobs" => asked.jobs = number() as usize,
                 "--plain" => asked.is_plain = true,
                 // Cargo's own.
@@ -163,6 +167,11 @@ fn sweep(bug: &Bug, pool: &Pool<'_>, seeds: Range<u64>, checks: &BTreeSet<String
         took,
         checks,
     }
+}
+
+/// So many sweeps, each made of its first seed.
+fn sweeps(count: u64, sweep: impl Fn(u64) -> Sweep) -> Vec<Sweep> {
+    firsts().take(count as usize).map(sweep).collect()
 }
 
 /// Of several sweeps the median and the most seeds, and the median of the seconds, in words.
@@ -274,13 +283,9 @@ fn main() {
     );
     let mut failed = Vec::new();
     for bug in bugs(&systems, &asked) {
-        let sweeps = |pool: &Pool<'_>, most: u64, checks: &BTreeSet<String>| -> Vec<Sweep> {
-            let firsts = firsts().take(asked.sweeps as usize);
-            firsts
-                .map(|first| sweep(&bug, pool, first..first + most, checks))
-                .collect()
-        };
-        let found = sweeps(&event, SEEDS_MAX, &BTreeSet::new());
+        let found = sweeps(asked.sweeps, |first| {
+            sweep(&bug, &event, first..first + SEEDS_MAX, &BTreeSet::new())
+        });
         let checks = found
             .iter()
             .flat_map(|sweep| sweep.checks.clone())
@@ -289,7 +294,10 @@ fn main() {
         let (counts, first) = right(&bug, &event, asked.right);
         failed.extend(first.map(|seed| format!("{} passes not: seed {seed}", bug.name)));
         let on_turmoil = match accepts(&*other, &bug.whole()) {
-            Ok(()) => in_words(&sweeps(&turmoil, TURMOIL_SEEDS_MAX, &checks)),
+            Ok(()) if asked.turmoil == 0 => "not run".to_owned(),
+            Ok(()) => in_words(&sweeps(asked.turmoil, |first| {
+                sweep(&bug, &turmoil, first..first + TURMOIL_SEEDS_MAX, &checks)
+            })),
             Err(_) => "refused".to_owned(),
         };
         let [pass, inconclusive, fail] = counts;

@@ -37,9 +37,9 @@
 //! | `votes_forgotten` | a voter votes again after a restart | one leader per term |
 //! | `wire_reused_after_timeout` | a connection is used again with an answer on its way | linearizable |
 //!
-//! Five more are variants of systems that stand beside this module: `feed_acks_before_sync`,
-//! `ledger_acks_before_sync`, `queue_acks_before_sync`, `locks_unfenced` and
-//! `locks_wall_clock_lease`.
+//! Six more are variants of systems that stand beside this module: `feed_acks_before_sync`,
+//! `leader_unfenced`, `ledger_acks_before_sync`, `locks_unfenced`, `locks_wall_clock_lease` and
+//! `queue_acks_before_sync`.
 
 mod cache_filled_late;
 mod calls_retried_in_a_storm;
@@ -75,8 +75,9 @@ use crate::plan::{Parameter, Plan};
 use crate::system::System;
 
 /// Variants that are systems of their own, each with the one it is a variant of.
-const VARIANTS: [(&str, &str); 5] = [
+const VARIANTS: [(&str, &str); 6] = [
     ("feed_acks_before_sync", "feed"),
+    ("leader_unfenced", "leader"),
     ("ledger_acks_before_sync", "ledger"),
     ("locks_unfenced", "locks"),
     ("locks_wall_clock_lease", "locks"),
