@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "nitro",
         &[
-            &["error", "latest", "name", "time"],
+            &["assertion", "buggify", "error", "latest", "name", "time"],
             &["address", "metadata", "service"],
             &["operation"],
             &["port"],

@@ -11,6 +11,7 @@ mod leaked;
 pub mod linearizable;
 pub mod measures;
 pub mod model;
+mod points;
 mod promises;
 mod rules;
 mod share;
@@ -146,6 +147,7 @@ pub fn judge(
     let mut findings = Findings::default();
     let history = History::new(plan, trace);
     stopped::check(trace, &mut findings);
+    points::check(trace, &mut findings);
     for (name, holds) in system.invariants() {
         let judged = holds(trace);
         findings.fail_each(name, judged.violations);

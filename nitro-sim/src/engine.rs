@@ -23,8 +23,11 @@ pub mod turmoil;
 use std::fmt;
 use std::time::Duration;
 
+use nitro::time::Instant;
+
 use crate::fault::Fault;
-use crate::plan::Plan;
+use crate::machine::Tricks;
+use crate::plan::{Buggify, Plan};
 use crate::scenario::Network;
 use crate::system::{Source, System};
 pub use crate::trace::Ended;
@@ -33,6 +36,15 @@ pub use event::{DEFAULT_NOTE, NAMES, Worker, anew, by_name};
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
+
+/// The tricks that a plan asks for.
+fn tricks(plan: &Plan) -> Tricks {
+    let of = |buggify: &Buggify| Tricks {
+        until: Instant::from_nanos(buggify.until_ms * 1_000_000),
+        sites: buggify.sites.iter().cloned().collect(),
+    };
+    plan.buggify.as_ref().map(of).unwrap_or_default()
+}
 
 /// Runs plans.
 pub trait Engine {

@@ -6,6 +6,7 @@
 
 pub mod growth;
 pub mod interrupt;
+mod points;
 pub mod progress;
 pub mod results;
 pub mod seeds;
@@ -20,6 +21,7 @@ use crate::plan::{Plan, PlanError};
 use crate::run::{Heard, Pool, Summary, Twice};
 use crate::scenario::Scenario;
 use crate::system::Systems;
+pub use points::{Met, Points};
 pub use seeds::{Seeds, Shard};
 pub use tally::{FaultCount, Kind, Tally};
 
@@ -89,7 +91,7 @@ impl Sweep<'_> {
                     let tally = &taken.tally;
                     return hear(Step { tally, new: None });
                 };
-                taken.early.insert(seed, judged);
+                taken.early.insert(seed, *judged);
                 while let Some((seed, judged)) = taken.next() {
                     let new = taken.tally.add(seed, judged);
                     let tally = &taken.tally;

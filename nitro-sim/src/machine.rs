@@ -2,6 +2,7 @@
 
 pub mod disk;
 mod lifeline;
+mod tricks;
 mod watch;
 mod yields;
 
@@ -22,6 +23,8 @@ use crate::scenario::{CAPACITY_BYTES, Yields};
 use crate::trace::EventKind;
 use disk::SimulatedDisk;
 pub use lifeline::Lifeline;
+use tricks::NodeTricks;
+pub use tricks::Tricks;
 pub use watch::{POLLS_AT_ONE_TIME_MAX, Watched};
 use yields::Chance;
 
@@ -30,13 +33,19 @@ use yields::Chance;
 pub struct Machines {
     seed: u64,
     yields: Yields,
+    tricks: Tricks,
     recorder: Recorder,
     disks: BTreeMap<Arc<str>, SimulatedDisk>,
 }
 
 impl Machines {
     /// Machines with empty disks.
-    pub fn new(seed: u64, names: &[Arc<str>], yields: Yields, recorder: Recorder) -> Self {
+    pub fn new(
+        seed: u64,
+        names: &[Arc<str>],
+        (yields, tricks): (Yields, Tricks),
+        recorder: Recorder,
+    ) -> Self {
         let disk = |name: &Arc<str>| {
             let disk = SimulatedDisk::new(seed, name, CAPACITY_BYTES, recorder.clone());
             (Arc::clone(name), disk)
@@ -45,6 +54,7 @@ impl Machines {
         Self {
             seed,
             yields,
+            tricks,
             recorder,
             disks,
         }
@@ -99,8 +109,12 @@ impl Machines {
             disk: self.disks[name].clone(),
             disk_busy_until: Arc::new(Mutex::new(Instant::ORIGIN)),
         });
+        let life = format!("{name}/{incarnation}");
         let entropy = SeededEntropy {
             moments: Mutex::new(moments("entropy")),
+            tricks: NodeTricks::new(self.tricks.clone(), self.seed, life),
+            name: Arc::clone(name),
+            recorder: self.recorder.clone(),
             clock: Arc::clone(&clock),
         };
         Host {
@@ -116,6 +130,9 @@ impl Machines {
 /// Randomness of a seed, by when it is drawn.
 struct SeededEntropy {
     moments: Mutex<Moments>,
+    tricks: NodeTricks,
+    name: Arc<str>,
+    recorder: Recorder,
     clock: Arc<dyn Clock>,
 }
 
@@ -124,6 +141,19 @@ impl Entropy for SeededEntropy {
         let now = self.clock.now().as_nanos();
         let mut moments = self.moments.lock().expect("no panic while a draw begins");
         moments.at(now).fill(buffer);
+    }
+
+    fn buggify(&self, site: &'static str) -> bool {
+        let now = self.clock.now();
+        let is_played = self.tricks.is_played(site, now);
+        if is_played {
+            let kind = EventKind::Trick {
+                site: site.to_owned(),
+            };
+            let at_us = now.as_nanos() / 1000;
+            self.recorder.record(at_us, Some(&self.name), kind);
+        }
+        is_played
     }
 }
 

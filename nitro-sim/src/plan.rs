@@ -1,6 +1,7 @@
 //! A scenario and a seed, with every choice made: what an engine runs, replay repeats and
 //! shrinking shortens. It says nothing about how it is to be run, so any engine can.
 
+mod buggify;
 mod expand;
 mod faults;
 mod file;
@@ -16,6 +17,7 @@ use crate::fault::PlannedFault;
 use crate::operation::PlannedOperation;
 use crate::scenario::{Checks, Network, Scenario, Schedule};
 
+pub use buggify::Buggify;
 pub use file::{PlanFileError, comments};
 pub use swarm::Swarm;
 
@@ -52,6 +54,9 @@ pub struct Plan {
     /// How the order of a node's tasks is explored.
     #[serde(default)]
     pub schedule: Schedule,
+    /// The tricks that nitro and services play; none where the scenario asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buggify: Option<Buggify>,
     /// What the system is told.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
@@ -179,6 +184,8 @@ impl Plan {
     }
 
     fn with(scenario: &Scenario, seed: u64, faults: Vec<PlannedFault>) -> Result<Self, PlanError> {
+        let draw = || buggify::draw(seed, &faults, scenario.duration_ms);
+        let buggify = scenario.buggify.then(draw);
         Ok(Self {
             format: FORMAT,
             scenario: scenario.name.clone(),
@@ -190,6 +197,7 @@ impl Plan {
             operations: expand::operations(scenario, seed)?,
             network: scenario.network.clone(),
             schedule: scenario.schedule,
+            buggify,
             parameters: expand::parameters(scenario, seed),
             checks: scenario.checks.clone(),
             swarm: None,

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::trace::{EventKind, MessageOutcome, OperationOutcome, Trace};
 use tasks::Tasks;
 pub use tasks::{TASKS, UnderWay};
@@ -35,6 +37,8 @@ struct State {
     ended: BTreeSet<u64>,
     /// Nodes that are down: nothing they do on the way is recorded.
     silent: BTreeSet<String>,
+    /// The points that have been come by, with whether they held, as numbers that stand for them.
+    points: BTreeSet<u64>,
 }
 
 impl Recorder {
@@ -46,6 +50,7 @@ impl Recorder {
             open: BTreeMap::new(),
             ended: BTreeSet::new(),
             silent: BTreeSet::new(),
+            points: BTreeSet::new(),
         };
         Self {
             shared: Arc::new(Mutex::new(state)),
@@ -202,6 +207,21 @@ impl State {
                 self.open.remove(operation);
                 self.ended.insert(*operation);
             }
+            (
+                EventKind::Point {
+                    holds,
+                    name,
+                    module,
+                    ..
+                },
+                _,
+            ) => {
+                // A loop may come by a thousand times: the first says it.
+                let point = format!("{module}\n{name}\n{holds}");
+                if !self.points.insert(xxh3_64(point.as_bytes())) {
+                    return None;
+                }
+            }
             _ => {}
         }
         self.trace.record(at_us, node, &kind);
@@ -228,6 +248,34 @@ mod tests {
             key: 0,
             value: 0,
         }
+    }
+
+    #[test]
+    fn a_point_is_recorded_when_it_first_holds_and_when_it_first_does_not() {
+        let point = |name: &str, holds| EventKind::Point {
+            says: nitro::assertion::Kind::Sometimes,
+            holds,
+            name: name.to_owned(),
+            module: "m".to_owned(),
+            found: String::new(),
+        };
+        let recorder = Recorder::new(Trace::new("p", "test"));
+        recorder.silence(0, "a-1");
+        recorder.record(0, Some("a-1"), point("one", true));
+        recorder.unsilence("a-1");
+        for (name, holds) in [
+            ("one", false),
+            ("one", true),
+            ("one", false),
+            ("two", true),
+            ("one", true),
+        ] {
+            recorder.record(1, Some("a-1"), point(name, holds));
+        }
+        let trace = recorder.finish(4, std::iter::empty());
+        let kinds: Vec<_> = trace.events().iter().map(|event| &event.kind).collect();
+        let expected = [point("one", false), point("one", true), point("two", true)];
+        assert_eq!(kinds, expected.iter().collect::<Vec<_>>());
     }
 
     #[test]

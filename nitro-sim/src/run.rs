@@ -9,6 +9,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use nitro::buggify::sites;
+
 use crate::check::{Verdict, judge};
 use crate::engine::{Ended, Engine, Outcome, Refusal, accepts};
 use crate::plan::Plan;
@@ -16,7 +18,7 @@ use crate::system::{System, Systems};
 use crate::trace::{Origin, Trace};
 
 pub use pool::{Heard, Pool};
-pub use summary::{Summary, Twice, summarize};
+pub use summary::{PointMet, Summary, Twice, summarize};
 
 /// A run and its judgement.
 #[derive(Debug)]
@@ -86,6 +88,8 @@ pub enum RunError {
     UnknownSystem(String, Vec<String>),
     /// Its system has no such role.
     UnknownRole(String),
+    /// It plays a trick that this program does not have.
+    UnknownTrick(String),
     /// The engine cannot do all of it.
     Refused(Refusal),
 }
@@ -104,6 +108,11 @@ impl fmt::Display for RunError {
                     "the plan has nodes of role \"{role}\", the system does not"
                 )
             }
+            RunError::UnknownTrick(site) => write!(
+                f,
+                "the plan plays the trick \"{site}\", which this program does not have: it has \
+                 been renamed, or is another program's"
+            ),
             RunError::Refused(refusal) => refusal.fmt(f),
         }
     }
@@ -138,6 +147,13 @@ fn registered<'s>(plan: &Plan, systems: &'s Systems) -> Result<&'s System, RunEr
     for node in &plan.nodes {
         if system.find_role(&node.role).is_none() {
             return Err(RunError::UnknownRole(node.role.clone()));
+        }
+    }
+    if let Some(buggify) = &plan.buggify {
+        let known = sites();
+        let is_known = |name: &&String| known.iter().any(|site| site.name == **name);
+        if let Some(unknown) = buggify.sites.iter().find(|name| !is_known(name)) {
+            return Err(RunError::UnknownTrick(unknown.clone()));
         }
     }
     Ok(system)

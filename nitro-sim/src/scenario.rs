@@ -10,6 +10,7 @@
 //! name = "greeter_partition"
 //! system = "greeter"                  # as registered
 //! duration_s = 30
+//! buggify = false                     # true: nitro and services play tricks, up to the last fault
 //!
 //! [nodes]                             # the nodes are server-1, server-2, client-1
 //! server = 2
@@ -130,6 +131,8 @@ pub struct Scenario {
     pub network: Network,
     /// How the order of a node's tasks is explored.
     pub schedule: Schedule,
+    /// Whether nitro and services play the tricks that they have, up to the last fault.
+    pub buggify: bool,
     /// What the system is told.
     pub parameters: BTreeMap<String, Choice>,
     /// What is asked of the system.

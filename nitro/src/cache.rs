@@ -17,9 +17,10 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tower::Service;
 
+use crate::buggify::trick;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Elapsed;
-use crate::host::{Clock, Host};
+use crate::host::{Clock, Entropy, Host};
 use crate::port::{Call, millis};
 use crate::service::{AnyService, Calling};
 use crate::store::{Record, Reply, Request, Store, TableName};
@@ -67,6 +68,7 @@ pub fn cached(host: &Host, store: &Store, settings: Settings) -> Store {
     Store::new(Cache {
         shared: Arc::new(Shared {
             clock: Arc::clone(&host.clock),
+            entropy: Arc::clone(&host.entropy),
             behind: store.service(),
             settings,
             state: Mutex::new(State::default()),
@@ -81,6 +83,7 @@ struct Cache {
 
 struct Shared {
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     behind: AnyService<Call<Request>, Reply>,
     settings: Settings,
     state: Mutex<State>,
@@ -177,6 +180,9 @@ impl Shared {
         let now = self.clock.now();
         let loading = {
             let mut state = self.lock();
+            if trick!(self.entropy, "an entry goes before its time") {
+                state.remove(&key);
+            }
             if let Some(found) = state.get(&key, now, self.settings.ttl) {
                 return Ok(found);
             }
@@ -307,6 +313,7 @@ mod tests {
         let silent = |_: Call<Request>| std::future::pending::<Result<Reply>>();
         let shared = Shared {
             clock: Arc::clone(&host.clock),
+            entropy: Arc::clone(&host.entropy),
             behind: AnyService::new(tower::service_fn(silent)),
             settings: Settings::default(),
             state: Mutex::new(State::default()),

@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::latest;
 
 use crate::address::Address;
+use crate::assertion::point;
+use crate::buggify::trick;
 use crate::error::Result;
 use crate::host::{Host, Task};
 use crate::rpc::Rpc;
@@ -157,7 +159,9 @@ fn serve_link(server: &Server, link: Link, peer: &Address, shared: &Arc<Shared>)
     if connections.is_stopping {
         return;
     }
-    if connections.held.len() >= server.connections_max {
+    let is_full = connections.held.len() >= server.connections_max;
+    if is_full || trick!(server.host.entropy, "a connection is turned away") {
+        point!(Reachable, true, "a connection is turned away");
         shared.counts.turned_away.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%peer, most = server.connections_max, "too many connections");
         return;

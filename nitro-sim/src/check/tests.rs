@@ -50,6 +50,7 @@ pub(super) fn plan() -> Plan {
         operations: vec![operation(1, 1_000), operation(2, 8_000)],
         network: Network::new(Latency::Constant { us: 1000 }),
         schedule: Default::default(),
+        buggify: None,
         parameters: Default::default(),
         checks: Checks {
             converged_within_ms: Some(1_000),

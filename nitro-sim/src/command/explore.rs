@@ -109,7 +109,7 @@ impl Shell<'_> {
             &interrupt,
         );
         let code = code(&results.tally, is_cut);
-        let shown = table::write(out, &results, &commands);
+        let shown = table::write(out, &results, &commands, &nitro::assertion::points());
         let saved = json.map_or(Ok(()), |json| json.finish(&results));
         shown.map_err(|error| format!("the output cannot be written: {error}"))?;
         saved?;
@@ -164,8 +164,13 @@ impl Shell<'_> {
         let merged = merged.ok_or("there is nothing to merge")?;
         let json = ResultsFile::open(asked.json.as_deref())?;
         files::print(out, &format!("{} results of one sweep\n\n", taken.len()))?;
-        table::write(out, &merged, &self.commands(&merged))
-            .map_err(|error| format!("the output cannot be written: {error}"))?;
+        table::write(
+            out,
+            &merged,
+            &self.commands(&merged),
+            &nitro::assertion::points(),
+        )
+        .map_err(|error| format!("the output cannot be written: {error}"))?;
         json.map_or(Ok(()), |json| json.finish(&merged))?;
         let is_cut = merged.asked != merged.tally.done;
         Ok(code(&merged.tally, is_cut))

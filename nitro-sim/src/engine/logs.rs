@@ -1,17 +1,39 @@
-//! A tracing event as a line of a node's log.
+//! A tracing event as an event of a node: a line of its log, or a point of the program.
 
 use std::fmt::{Debug, Write};
 
+use nitro::assertion;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata};
 
 use crate::trace::{EventKind, LogLevel};
 
+/// The most detailed level that anything is heard of: that of the points of the program.
+pub(super) const MOST: LevelFilter = LevelFilter::TRACE;
+
+/// Whether a run listens: to logs at INFO and above, to spans at those levels, and to points.
+pub(super) fn is_heard(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target() == assertion::TARGET
+}
+
+/// Whether it ever does, which is asked once for each place in the program.
+pub(super) fn interest(metadata: &Metadata<'_>) -> Interest {
+    match is_heard(metadata) {
+        true => Interest::always(),
+        false => Interest::never(),
+    }
+}
+
 /// What a tracing event is in a trace.
-pub(super) fn log_of(event: &Event<'_>) -> EventKind {
+pub(super) fn event_of(event: &Event<'_>) -> EventKind {
     let metadata = event.metadata();
     let mut fields = Fields::default();
     event.record(&mut fields);
+    if metadata.target() == assertion::TARGET {
+        return fields.point();
+    }
     EventKind::Log {
         level: match *metadata.level() {
             Level::ERROR => LogLevel::Error,
@@ -29,6 +51,11 @@ pub(super) struct Fields {
     text: String,
     /// The field `name`.
     pub(super) name: Option<String>,
+    /// The fields of a point that its text does not tell apart.
+    kind: String,
+    module: String,
+    found: String,
+    holds: bool,
 }
 
 impl Fields {
@@ -40,16 +67,39 @@ impl Fields {
         };
         written.expect("a text takes what is written to it");
     }
+
+    fn point(self) -> EventKind {
+        EventKind::Point {
+            says: assertion::Kind::of(&self.kind).unwrap_or(assertion::Kind::Reachable),
+            holds: self.holds,
+            name: self.name.unwrap_or_default(),
+            module: self.module,
+            found: self.found,
+        }
+    }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "found" {
+            self.found = format!("{value:?}");
+        }
         self.add(field, format_args!("{value:?}"));
     }
 
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if field.name() == "holds" {
+            self.holds = value;
+        }
+        self.add(field, format_args!("{value}"));
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "name" {
-            self.name = Some(value.to_owned());
+        match field.name() {
+            "name" => self.name = Some(value.to_owned()),
+            "kind" => value.clone_into(&mut self.kind),
+            "module" => value.clone_into(&mut self.module),
+            _ => {}
         }
         self.add(field, format_args!("{value}"));
     }

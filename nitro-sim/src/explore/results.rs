@@ -10,7 +10,7 @@ use super::seeds::{SeedSet, Seeds};
 use super::{Sweep, Tally};
 
 /// The version of the results file.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What came of a sweep or a part of it, and what was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

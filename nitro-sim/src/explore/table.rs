@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use nitro::assertion::Point;
+
 use super::Kind;
 use super::results::Results;
 
@@ -27,17 +29,23 @@ impl Commands {
     }
 }
 
-/// Writes the results.
+/// Writes the results of a program that has these points.
 ///
 /// # Errors
 ///
 /// What the writer says.
-pub fn write(out: &mut dyn Write, results: &Results, commands: &Commands) -> io::Result<()> {
+pub fn write(
+    out: &mut dyn Write,
+    results: &Results,
+    commands: &Commands,
+    points: &[Point],
+) -> io::Result<()> {
     head(out, results)?;
     failures(out, results, commands)?;
     kinds(out, "inconclusive", &results.tally.doubts)?;
     kinds(out, "not run", &results.tally.refusals)?;
     faults(out, results)?;
+    results.tally.points.write(out, points)?;
     growth(out, results)
 }
 

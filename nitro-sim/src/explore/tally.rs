@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::growth::Behaviours;
+use super::points::Points;
 use super::seeds::SeedSet;
 use crate::check::{Reason, Signature, Verdict};
 use crate::run::Summary;
@@ -45,6 +46,8 @@ pub struct Tally {
     pub faults: BTreeMap<String, FaultCount>,
     /// What was new, and with which seed.
     pub behaviours: Behaviours,
+    /// The points of the program that runs came by.
+    pub points: Points,
 }
 
 /// Runs that are of one kind.
@@ -91,6 +94,7 @@ impl Tally {
             count.touched += u64::from(*touched > 0);
         }
         self.behaviours.add(seed, &summary.behaviours);
+        self.points.add(&summary);
         let signature = summary.signature();
         let kind = |reasons| Kind::of(seed, reasons, &summary.digest);
         match summary.verdict {
@@ -126,6 +130,7 @@ impl Tally {
             refusals,
             faults,
             behaviours,
+            points,
         } = other;
         self.done.merge(done);
         self.passed += passed;
@@ -150,6 +155,7 @@ impl Tally {
             own.touched += count.touched;
         }
         self.behaviours.merge(behaviours);
+        self.points.merge(points);
     }
 
     /// The failures of a signature.

@@ -174,10 +174,10 @@ fn every_cut_every_edit_and_every_other_file_is_known() {
         Results::from_text(&edited).unwrap_err(),
         ResultsError::Edited
     );
-    let newer = text.replace("\"sweep\": 1", "\"sweep\": 2");
+    let newer = text.replace("\"sweep\": 2", "\"sweep\": 3");
     assert_eq!(
         Results::from_text(&newer).unwrap_err(),
-        ResultsError::Format(2)
+        ResultsError::Format(3)
     );
     for other in ["", "{}", "[1]", "format = 1\n", "{\"a\": "] {
         let error = Results::from_text(other).unwrap_err();
@@ -247,7 +247,7 @@ fn the_table_tells_what_failed_how_often_and_how_to_see_it_again() {
         flags: " --swarm".to_owned(),
     };
     let mut out = Vec::new();
-    write(&mut out, &results, &commands).unwrap();
+    write(&mut out, &results, &commands, &[]).unwrap();
     let text = String::from_utf8(out).unwrap();
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(80), "{widest:?}");

@@ -136,6 +136,9 @@ impl Plan {
         operations(&mut out, &self.operations);
         section(&mut out, "network", &self.network);
         section(&mut out, "schedule", &self.schedule);
+        if let Some(buggify) = &self.buggify {
+            section(&mut out, "buggify", buggify);
+        }
         section(&mut out, "parameters", &self.parameters);
         section(&mut out, "checks", &self.checks);
         if let Some(swarm) = &self.swarm {

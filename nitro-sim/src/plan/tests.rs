@@ -213,6 +213,34 @@ fn too_many_operations_are_refused() {
 }
 
 #[test]
+fn a_seed_draws_which_tricks_are_played_where_the_scenario_asks_for_them() {
+    let scenario = scenario(TEXT);
+    assert_eq!(Plan::new(&scenario, 7).unwrap().buggify, None);
+    let scenario = Scenario {
+        buggify: true,
+        ..scenario
+    };
+    let known = nitro::buggify::sites().len();
+    let mut active = 0;
+    for seed in 0..400 {
+        let plan = Plan::new(&scenario, seed).unwrap();
+        let buggify = plan.buggify.clone().unwrap();
+        active += buggify.sites.len();
+        let last = plan.faults.iter().map(|fault| fault.at_ms).max();
+        assert_eq!(Some(buggify.until_ms), last);
+        if seed < 3 {
+            assert_eq!(Plan::from_text(&plan.to_text()).unwrap(), plan);
+        }
+        assert_eq!(
+            Plan::swarm(&scenario, seed).unwrap().buggify.unwrap().sites,
+            buggify.sites
+        );
+    }
+    let share = active as f64 / (400 * known) as f64;
+    assert!((0.2..0.3).contains(&share), "{share} of {known}");
+}
+
+#[test]
 fn a_network_with_links_and_odd_names_survives_its_file() {
     let text = TEXT.replace("[parameters]\n", "[network]\n\
         latency = { distribution = \"bimodal\", usual_ms = 1, rare_ms = [50, 90], rare_share = 0.1 }\n\

@@ -164,11 +164,13 @@ fn weight(slice: &Slice, akin: &BTreeSet<u64>, place: usize, event: &Event) -> O
         }
         EventKind::TaskPanicked { .. } => is_in_window.then_some(Weight::Trouble),
         // What a node says of itself is seldom, and tells what the thread came to meet.
-        EventKind::Note { .. } | EventKind::Log { .. } => {
+        EventKind::Note { .. } | EventKind::Log { .. } | EventKind::Point { .. } => {
             (is_in_window && slice.past[place]).then_some(Weight::Word)
         }
         _ if !slice.thread[place] => None,
-        EventKind::ConnectFailed { .. } | EventKind::Broken { .. } => Some(Weight::Trouble),
+        EventKind::ConnectFailed { .. } | EventKind::Broken { .. } | EventKind::Trick { .. } => {
+            Some(Weight::Trouble)
+        }
         EventKind::Call { operation, .. } | EventKind::Outcome { operation, .. } => {
             Some(match akin.contains(operation) {
                 true => Weight::Akin,
@@ -231,8 +233,26 @@ fn words(event: &Event, place: usize, read: &[Option<u64>]) -> String {
             format!("logs {level}: {}", clip(message))
         }
         EventKind::Note { name, value } => format!("notes {name} {}", clip(&value.to_string())),
+        EventKind::Point {
+            says,
+            holds,
+            name,
+            found,
+            ..
+        } => point(says.word(), *holds, name, found),
+        EventKind::Trick { site } => format!("plays a trick, {site}"),
         EventKind::Touched { fault, count } => format!("{fault} has touched {count}"),
     }
+}
+
+fn point(says: &str, holds: bool, name: &str, found: &str) -> String {
+    let how = match (says, holds) {
+        ("always" | "sometimes", true) => "and it holds",
+        ("always" | "sometimes", false) => "and it does not hold",
+        _ => "and comes by",
+    };
+    let space = if found.is_empty() { "" } else { ": " };
+    format!("says {says} \"{name}\", {how}{space}{}", clip(found))
 }
 
 fn ending(outcome: &OperationOutcome) -> String {

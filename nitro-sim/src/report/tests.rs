@@ -55,6 +55,7 @@ fn plan() -> Plan {
         ],
         network: Network::new(Latencies::Constant { us: 1000 }),
         schedule: Default::default(),
+        buggify: None,
         parameters: Default::default(),
         checks: Checks::default(),
         swarm: None,

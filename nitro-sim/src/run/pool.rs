@@ -31,7 +31,7 @@ pub struct Pool<'s> {
 #[derive(Debug)]
 pub enum Heard<T> {
     /// A plan has been run: what came of it, or why it could not be.
-    Run(T, Result<Summary, String>),
+    Run(T, Box<Result<Summary, String>>),
     /// For a moment nothing has come.
     Nothing,
 }
@@ -86,7 +86,7 @@ impl<'s> Pool<'s> {
             drop(sender);
             loop {
                 let heard = match receiver.recv_timeout(IDLE) {
-                    Ok((item, judged)) => Heard::Run(item, judged),
+                    Ok((item, judged)) => Heard::Run(item, Box::new(judged)),
                     Err(RecvTimeoutError::Timeout) => Heard::Nothing,
                     Err(RecvTimeoutError::Disconnected) => return,
                 };

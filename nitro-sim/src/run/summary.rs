@@ -12,7 +12,7 @@ use crate::check::{Signature, Verdict, judge};
 use crate::engine::{Ended, Engine, Outcome};
 use crate::plan::Plan;
 use crate::system::{System, Systems};
-use crate::trace::Difference;
+use crate::trace::{Difference, EventKind, Trace};
 
 /// A run in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +29,23 @@ pub struct Summary {
     pub touches: Vec<(String, u64)>,
     /// The different things it did, as numbers that stand for them, in order.
     pub behaviours: Vec<u64>,
+    /// The points of the program that it came by, each once where it held and once where not.
+    pub points: Vec<PointMet>,
     /// Whether it was run twice and compared.
     pub is_compared: bool,
     /// How long it took of this machine's time, with its judgement.
     pub wall: Duration,
+}
+
+/// A point of the program that a run came by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PointMet {
+    /// The module it stands in.
+    pub module: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it held.
+    pub holds: bool,
 }
 
 /// Whether a plan that asks for equal traces is run twice.
@@ -66,10 +79,29 @@ impl Summary {
             events: trace.events().len(),
             touches: touches.map(|(id, count)| (id.to_owned(), count)).collect(),
             behaviours: behaviours::of(plan, trace),
+            points: points(trace),
             is_compared: false,
             wall: *wall,
         }
     }
+}
+
+/// The points that a run came by: its trace has each once.
+fn points(trace: &Trace) -> Vec<PointMet> {
+    let met = trace.events().iter().filter_map(|event| match &event.kind {
+        EventKind::Point {
+            holds,
+            name,
+            module,
+            ..
+        } => Some(PointMet {
+            module: module.clone(),
+            name: name.clone(),
+            holds: *holds,
+        }),
+        _ => None,
+    });
+    met.collect()
 }
 
 /// Runs a plan and judges it in the run's own process, where the engine gives it one: a crash, a

@@ -96,6 +96,7 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
     let cluster = nodes(root, known);
     let network = network::read(root, &cluster);
     let schedule = schedule(root);
+    let buggify = root.boolean("buggify").unwrap_or(false);
     let parameters = parameters(root);
     // Where the duration is wrong, the rest is read against the longest there is, so that its
     // own errors are reported too.
@@ -114,6 +115,7 @@ fn whole(root: &Section<'_>, catalogue: &Catalogue) -> Option<Scenario> {
         nodes: cluster.roles,
         network,
         schedule,
+        buggify,
         parameters,
         workloads,
         faults: faults.into_iter().map(|(_, fault)| fault).collect(),

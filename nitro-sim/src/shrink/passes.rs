@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::{Search, less};
 use crate::fault::{Fault, Phase, PlannedFault};
 use crate::latency::Latency;
-use crate::plan::{Plan, PlannedNode};
+use crate::plan::{Buggify, Plan, PlannedNode};
 use crate::scenario::{Network, Yields};
 use crate::shrink::minimize::minimize;
 
@@ -30,6 +30,7 @@ impl Search<'_> {
         // A quiet network first: on it, what is left out changes little else.
         self.quieten();
         self.end_sooner();
+        self.drop_tricks();
         self.drop_faults();
         self.drop_nodes();
         self.drop_operations();
@@ -81,6 +82,22 @@ impl Search<'_> {
                 false => early = middle + 1,
             }
         }
+    }
+
+    fn drop_tricks(&mut self) {
+        self.doing = "tricks";
+        let plan = self.best.clone();
+        let Some(buggify) = &plan.buggify else {
+            return;
+        };
+        minimize(buggify.sites.clone(), |left| {
+            let mut less = plan.clone();
+            less.buggify = (!left.is_empty()).then(|| Buggify {
+                sites: left.to_vec(),
+                ..buggify.clone()
+            });
+            self.accepts(less)
+        });
     }
 
     fn drop_faults(&mut self) {

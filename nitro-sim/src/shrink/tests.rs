@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fault::{Fault, Phase, PlannedFault};
 use crate::operation::PlannedOperation;
-use crate::plan::PlannedNode;
+use crate::plan::{Buggify, PlannedNode};
 use crate::scenario::{Catalogue, Known, Scenario};
 
 const TEXT: &str = r#"
@@ -233,6 +233,29 @@ fn what_would_make_any_system_fail_is_not_tried() {
     assert_eq!(phases, [Phase::Begin, Phase::End]);
     assert_eq!(after.operations.len(), 1);
     assert_eq!(after.operations[0].timeout_ms, 500);
+}
+
+#[test]
+fn of_the_tricks_those_stay_that_the_failure_needs() {
+    let sites = [
+        "a lease ends early",
+        "a connection breaks",
+        "a watch is short",
+    ];
+    let mut plan = plan(7);
+    plan.buggify = Some(Buggify {
+        until_ms: 9_000,
+        sites: sites.map(str::to_owned).into(),
+    });
+    let needs = |plan: &Plan| {
+        let buggify = plan.buggify.as_ref()?;
+        let has = |site: &str| buggify.sites.iter().any(|active| active == site);
+        has("a connection breaks").then_some("an update is lost")
+    };
+    let left = shrunk(&plan, needs).after.buggify.unwrap();
+    assert_eq!(left.sites, ["a connection breaks"]);
+    let none = |plan: &Plan| has_fault(plan, "pause").then_some("an update is lost");
+    assert_eq!(shrunk(&plan, none).after.buggify, None);
 }
 
 #[test]

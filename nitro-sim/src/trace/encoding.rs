@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nitro::assertion::Kind;
 use serde_json::Value;
 
 use super::{Event, EventKind, LogLevel, MessageOutcome, OperationOutcome};
@@ -30,6 +31,8 @@ mod tag {
     pub(super) const NOTE: u8 = 14;
     pub(super) const TOUCHED: u8 = 15;
     pub(super) const RECEIVED: u8 = 16;
+    pub(super) const POINT: u8 = 17;
+    pub(super) const TRICK: u8 = 18;
 }
 
 /// Appends what happened at a time on a node.
@@ -209,6 +212,17 @@ impl Writer<'_> {
                 self.texts(tag::NOTE, &[name]);
                 self.value(value);
             }
+            EventKind::Point {
+                says,
+                holds,
+                name,
+                module,
+                found,
+            } => {
+                self.texts(tag::POINT, &[name, module, found]);
+                self.0.extend([*says as u8, u8::from(*holds)]);
+            }
+            EventKind::Trick { site } => self.texts(tag::TRICK, &[site]),
             EventKind::Touched { fault, count } => {
                 self.texts(tag::TOUCHED, &[fault]);
                 self.number(*count);
@@ -346,6 +360,14 @@ impl<'b> Reader<'_, 'b> {
                 name: self.text()?,
                 value: self.value()?,
             },
+            tag::POINT => EventKind::Point {
+                name: self.text()?,
+                module: self.text()?,
+                found: self.text()?,
+                says: Kind::ALL.get(usize::from(self.byte()?)).copied()?,
+                holds: self.byte()? != 0,
+            },
+            tag::TRICK => EventKind::Trick { site: self.text()? },
             tag::TOUCHED => EventKind::Touched {
                 fault: self.text()?,
                 count: self.number()?,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nitro::assertion;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -132,6 +133,26 @@ pub enum EventKind {
         name: String,
         /// The fact.
         value: Value,
+    },
+    /// The node comes by a point of the program, as the first in the run to find that it holds, or
+    /// that it does not.
+    Point {
+        /// What the point says.
+        says: assertion::Kind,
+        /// Whether it holds.
+        holds: bool,
+        /// The point's name.
+        name: String,
+        /// The module it stands in.
+        module: String,
+        /// What was found, in words; nothing where they are not given.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        found: String,
+    },
+    /// The node plays a trick.
+    Trick {
+        /// Where, by name.
+        site: String,
     },
     /// At the end of the run: how much a fault touched.
     Touched {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{Broker, Consumer, Delivered, Message, Receipt, Reply, Request, Verdict, unexpected};
+use crate::assertion::point;
+use crate::buggify::trick;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::host::tasks::panic_message;
@@ -120,7 +122,10 @@ impl Subscription {
                     self.at_hand.extend(delivered.map(|one| (one, until)));
                 }
                 Ok(other) => return Err(unexpected("pull", &other)),
-                Err(error) if error.kind() == Kind::NotFound => self.subscribe().await?,
+                Err(error) if error.kind() == Kind::NotFound => {
+                    point!(Reachable, true, "a broker has forgotten a subscription");
+                    self.subscribe().await?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -157,6 +162,12 @@ impl Subscription {
                 let message = format!("the handler panicked: {}", panic_message(&*panic));
                 Err(Error::internal(message))
             });
+            if trick!(
+                self.host.entropy,
+                "a message comes again though it was handled"
+            ) {
+                continue;
+            }
             let settled = match handled {
                 Ok(()) => delivery.acknowledge().await,
                 Err(error) => delivery.fail(error.to_string(), DELAY).await,

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 
 use super::ejection::{Admission, Record, Ward};
 use crate::address::Address;
+use crate::buggify::trick;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::entropy::Sequence;
@@ -191,6 +192,9 @@ impl Endpoint {
             limits,
         } = &self.dialer;
         let opening = async {
+            if trick!(host.entropy, "a connection takes long to open") {
+                host.clock.sleep(BACKOFF_FIRST).await;
+            }
             let link = transport.connect(&self.address).await?;
             Connection::open(host, link, self.address.to_string(), *limits).await
         };

@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub trait Entropy: Send + Sync + 'static {
     /// Fills a buffer with random bytes.
     fn fill(&self, buffer: &mut [u8]);
+
+    /// Whether to play a trick at a site, which [`buggify!`](crate::buggify!) asks. A source that
+    /// is no simulated run's says no.
+    fn buggify(&self, site: &'static str) -> bool;
 }
 
 impl dyn Entropy {
@@ -66,6 +70,10 @@ impl Entropy for Sequence {
             let bytes = self.next_u64().to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
+    }
+
+    fn buggify(&self, _site: &'static str) -> bool {
+        false
     }
 }
 

@@ -136,6 +136,10 @@ impl Entropy for MachineEntropy {
     fn fill(&self, buffer: &mut [u8]) {
         getrandom::fill(buffer).expect("the operating system has random bytes");
     }
+
+    fn buggify(&self, _site: &'static str) -> bool {
+        false
+    }
 }
 
 struct MachineNetwork;

@@ -13,6 +13,8 @@ use tower::util::Oneshot;
 use tower::{Layer, Service};
 
 pub use self::budget::Budget;
+use crate::assertion::point;
+use crate::buggify::trick;
 use crate::error::{Error, Result};
 use crate::host::{Clock, Entropy, Timer};
 use crate::operation::Operation;
@@ -53,7 +55,8 @@ impl RetryPolicy {
         let grown = self.backoff_first.as_secs_f64() * self.backoff_multiplier.powi(exponent);
         let wait = grown.min(self.backoff_max.as_secs_f64());
         let unit = (entropy.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let spread = 1.0 + self.jitter * (2.0 * unit - 1.0);
+        let slow = f64::from(u8::from(trick!(entropy, "a retry waits longer")));
+        let spread = 1.0 + self.jitter * (2.0 * unit - 1.0) + slow;
         Duration::try_from_secs_f64(wait * spread).unwrap_or(self.backoff_max)
     }
 }
@@ -264,6 +267,7 @@ where
     Op: Operation,
     S: Service<Op> + Clone,
 {
+    point!(Reachable, true, "a call is tried again");
     let again = slot.take().expect("a retry was decided on");
     let last = again.attempts >= again.kept.shared.policy.attempts_max;
     let spare = (!last).then(|| again.operation.try_clone()).flatten();

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::latest;
 
 use super::{BACKOFF, Health, Node, Registry};
+use crate::assertion::point;
+use crate::buggify::trick;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Elapsed;
 use crate::host::{Clock, Entropy, Host, Task};
@@ -122,6 +124,11 @@ impl Keeper {
                     let now = self.clock.now();
                     health.modify(|health| *health = health.failing(now, error));
                     failures += 1;
+                    point!(
+                        Sometimes,
+                        lost,
+                        "a node that fails to register was listed before"
+                    );
                     if lost {
                         // Registering cannot be answered with "not found": this does not repeat.
                         listed = false;
@@ -158,7 +165,8 @@ impl Keeper {
     /// not go on asking together; two more heartbeats may be lost before the node expires.
     fn third_of_ttl(&self) -> Duration {
         let unit = (self.entropy.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let third = (self.ttl / 3).mul_f64(0.8 + 0.4 * unit);
+        let missed = u32::from(trick!(self.entropy, "a heartbeat is left out"));
+        let third = (self.ttl / 3).mul_f64(0.8 + 0.4 * unit) * (1 + missed);
         third.max(Duration::from_millis(1))
     }
 }

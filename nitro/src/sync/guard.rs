@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Fence, Leases, Reply, Request, Terms, WAIT_MAX, is_lost, unexpected};
+use crate::assertion::point;
+use crate::buggify::trick;
 use crate::error::{Error, Result};
 use crate::host::clock::Elapsed;
 use crate::host::tasks::TaskGuard;
-use crate::host::{Clock, Host};
+use crate::host::{Clock, Entropy, Host};
 use crate::latest;
 use crate::port::{millis, millis_at_least};
 use crate::time::Instant;
@@ -36,6 +38,7 @@ const LOST: Instant = Instant::ORIGIN;
 struct Lease {
     leases: Leases,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     name: String,
     owner: String,
     ttl: Duration,
@@ -51,6 +54,7 @@ pub(super) async fn acquire(
     let lease = Lease {
         leases: leases.clone(),
         clock: Arc::clone(&host.clock),
+        entropy: Arc::clone(&host.entropy),
         name: name.to_owned(),
         owner: host.entropy.id(),
         ttl: terms.ttl,
@@ -139,7 +143,8 @@ impl Lease {
         loop {
             let next = (self.clock.now() + pause).min(until);
             self.clock.sleep_until(next).await;
-            if self.clock.now() >= until {
+            let is_early = trick!(self.entropy, "a lease ends before its time");
+            if is_early || self.clock.now() >= until {
                 break;
             }
             let limit = (self.clock.now() + pause).min(until);
@@ -155,6 +160,7 @@ impl Lease {
                 }
             }
         }
+        point!(Reachable, true, "a lease is lost");
         tracing::warn!(name = self.name, "a lease is lost");
         sender.set(LOST);
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::clock::EventClock;
 use super::net::Net;
 use super::timers::Timers;
+use crate::engine::tricks;
 use crate::machine::disk::SimulatedDisk;
 use crate::machine::{Machines, Watched};
 use crate::operation::PlannedOperation;
@@ -54,7 +55,7 @@ pub(super) fn parts(plan: &Plan, system: &System, recorder: &Recorder) -> Vec<Pa
     let machines = Arc::new(Machines::new(
         plan.seed,
         &names,
-        plan.schedule.yields,
+        (plan.schedule.yields, tricks(plan)),
         recorder.clone(),
     ));
     let mut peers: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -1,13 +1,15 @@
-//! The nodes' logs: tracing events at INFO and above become events of the trace.
+//! The nodes' logs: tracing events at INFO and above, and points of the program, become events of
+//! the trace.
 
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
 use super::watch;
-use crate::engine::logs::log_of;
+use crate::engine::logs::{MOST, event_of, interest, is_heard};
 use crate::record::Recorder;
 
 /// Runs `run` with the nodes' logs going to the recorder, on this thread only.
@@ -30,19 +32,23 @@ struct Logs {
 const SPAN: u64 = 1;
 
 impl Subscriber for Logs {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        interest(metadata)
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= LevelFilter::INFO
+        is_heard(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(MOST)
     }
 
     fn event(&self, event: &Event<'_>) {
         if let Some(node) = watch::node() {
             // The recorder has a time of its own.
             self.recorder
-                .record(0, Some(&self.names[node]), log_of(event));
+                .record(0, Some(&self.names[node]), event_of(event));
         }
     }
 

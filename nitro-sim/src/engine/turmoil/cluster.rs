@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::clock::EPOCH_UNIX_SECONDS;
 use super::launch::{Launch, Life};
+use crate::engine::tricks;
 use crate::fault::{Fault, Phase, PlannedFault};
 use crate::machine::Machines;
 use crate::network::Links;
@@ -63,7 +64,12 @@ impl<'p> Cluster<'p> {
             latency_min,
             recorder.clone(),
         );
-        let machines = Machines::new(plan.seed, &names, plan.schedule.yields, recorder.clone());
+        let machines = Machines::new(
+            plan.seed,
+            &names,
+            (plan.schedule.yields, tricks(plan)),
+            recorder.clone(),
+        );
         let machines = Arc::new(machines);
         let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
         let mut cluster = Self {

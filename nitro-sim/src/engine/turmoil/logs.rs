@@ -1,14 +1,16 @@
-//! The nodes' logs: tracing events at INFO and above become events of the trace.
+//! The nodes' logs: tracing events at INFO and above, and points of the program, become events of
+//! the trace.
 
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::engine::logs::{Fields, log_of};
+use crate::engine::logs::{Fields, MOST, event_of, interest, is_heard};
 use crate::record::Recorder;
 
 /// Runs `run` with the nodes' logs going to the recorder, on this thread only.
@@ -29,8 +31,16 @@ fn is_of_nodes(target: &str) -> bool {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        interest(metadata)
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_heard(metadata)
+    }
+
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::INFO)
+        Some(MOST)
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -61,6 +71,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             return;
         };
         let at_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        self.0.record(at_us, Some(&name), log_of(event));
+        self.0.record(at_us, Some(&name), event_of(event));
     }
 }

@@ -81,11 +81,19 @@ fn of_nodes() -> Vec<EventKind> {
             name: text(),
             value: json!([0.1, text()]),
         },
+        EventKind::Trick { site: text() },
         EventKind::Touched {
             fault: text(),
             count: 16_384,
         },
     ];
+    kinds.extend(Kind::ALL.map(|says| EventKind::Point {
+        says,
+        holds: says == Kind::Sometimes,
+        name: text(),
+        module: text(),
+        found: String::new(),
+    }));
     kinds.extend(LEVELS.map(|level| EventKind::Log {
         level,
         target: text(),

@@ -9,6 +9,8 @@ use super::message::{
     self, CREDIT, DATA, END, FLAGS_KNOWN, GOAWAY, PING, PONG, SETTINGS, Settings, header,
 };
 use super::state::{HIGH_WATER, Shared};
+use crate::assertion::point;
+use crate::buggify::trick;
 use crate::error::{Error, Result};
 use crate::host::Timer;
 use crate::transport::{Filled, Frame, Link};
@@ -72,6 +74,8 @@ pub(super) struct Driver<R> {
     is_yielding: bool,
     /// How long the outbox was when it was last left to grow.
     outbox_seen: usize,
+    /// After how many frames other tasks have their turn.
+    frames_a_turn: usize,
 }
 
 impl<R: Role> Driver<R> {
@@ -84,6 +88,10 @@ impl<R: Role> Driver<R> {
         };
         let clock = &shared.host.clock;
         let timer = clock.timer(clock.now() + tick);
+        let frames_a_turn = match trick!(shared.host.entropy, "one frame is read at a time") {
+            true => 1,
+            false => FRAMES_A_TURN,
+        };
         Self {
             link,
             shared,
@@ -93,6 +101,7 @@ impl<R: Role> Driver<R> {
             ticks: Ticks::default(),
             is_yielding: false,
             outbox_seen: 0,
+            frames_a_turn,
         }
     }
 
@@ -133,7 +142,7 @@ impl<R: Role> Driver<R> {
         let mut state = None;
         self.role.begin_turn();
         loop {
-            if frames == FRAMES_A_TURN {
+            if frames == self.frames_a_turn {
                 self.is_yielding = true;
                 return Ok(false);
             }
@@ -175,6 +184,9 @@ impl<R: Role> Driver<R> {
 
     /// What a tick finds: a reason to close, if there is one.
     fn tick(&mut self) -> Result<()> {
+        if trick!(self.shared.host.entropy, "a connection breaks") {
+            return Err(Error::unavailable("it was broken on purpose"));
+        }
         let mut state = self.shared.lock();
         let limits = state.limits;
         let ticks = &mut self.ticks;
@@ -193,6 +205,7 @@ impl<R: Role> Driver<R> {
             self.link.rest();
             state.outbox.rest();
         }
+        point!(Sometimes, ticks.silent > 0, "a peer is silent");
         if ticks.silent >= SILENT_TICKS_CLOSE {
             return unavailable("the peer is silent");
         }
