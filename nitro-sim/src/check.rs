@@ -148,6 +148,7 @@ pub fn judge(
     let history = History::new(plan, trace);
     stopped::check(trace, &mut findings);
     points::check(trace, &mut findings);
+    leaked::check_stopped(trace, &mut findings);
     for (name, holds) in system.invariants() {
         let judged = holds(trace);
         findings.fail_each(name, judged.violations);

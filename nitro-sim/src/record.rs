@@ -24,8 +24,9 @@ pub struct Recorder {
     is_full: Arc<AtomicBool>,
     /// The cluster's time in microseconds, where nodes have clocks of their own.
     time: Option<Arc<AtomicU64>>,
-    /// The tasks under way, where they are to be told of.
-    tasks: Option<Tasks>,
+    /// The tasks under way, and whether they are to be told of.
+    tasks: Tasks,
+    tells_tasks: bool,
 }
 
 #[derive(Debug)]
@@ -56,19 +57,25 @@ impl Recorder {
             shared: Arc::new(Mutex::new(state)),
             is_full: Arc::new(AtomicBool::new(false)),
             time: None,
-            tasks: None,
+            tasks: Tasks::default(),
+            tells_tasks: false,
         }
     }
 
     /// The same recorder, which tells at the end what tasks each node has left, if it is to.
     pub fn with_tasks(mut self, is_told: bool) -> Self {
-        self.tasks = is_told.then(Tasks::default);
+        self.tells_tasks = is_told;
         self
     }
 
     /// Counts a task of a node until what is returned is dropped.
-    pub fn task_begins(&self, node: &Arc<str>, name: &'static str) -> Option<UnderWay> {
-        self.tasks.as_ref().map(|tasks| tasks.begin(node, name))
+    pub fn task_begins(&self, node: &Arc<str>, name: &'static str) -> UnderWay {
+        self.tasks.begin(node, name)
+    }
+
+    /// The tasks of a node that are under way: how many of each name.
+    pub fn tasks_of(&self, node: &str) -> BTreeMap<&'static str, u64> {
+        self.tasks.of(node)
     }
 
     /// The same recorder, which goes by `time`, in microseconds, whatever a node's clock says.
@@ -177,8 +184,8 @@ impl Recorder {
             let kind = outcome(operation, OperationOutcome::Unfinished);
             state.record(at_us, Some(&node), kind);
         }
-        let tasks = self.tasks.as_ref();
-        for (node, note) in tasks.map(Tasks::notes).unwrap_or_default() {
+        let notes = self.tells_tasks.then(|| self.tasks.notes());
+        for (node, note) in notes.unwrap_or_default() {
             state.record(at_us, Some(&node), note);
         }
         for fault in faults {
@@ -294,7 +301,10 @@ mod tests {
     #[test]
     fn the_tasks_that_are_left_are_told_where_they_are_asked_for() {
         let recorder = Recorder::new(Trace::new("p", "test"));
-        assert!(recorder.task_begins(&"a-1".into(), "serve").is_none());
+        let serve = recorder.task_begins(&"a-1".into(), "serve");
+        assert_eq!(recorder.tasks_of("a-1"), BTreeMap::from([("serve", 1)]));
+        assert_eq!(recorder.finish(4, [].into_iter()).count(), 0);
+        drop(serve);
         let recorder = recorder.with_tasks(true);
         let [one, other] = ["a-1", "a-1"].map(|node| recorder.task_begins(&node.into(), "drive"));
         drop(one);

@@ -1,12 +1,13 @@
-//! At the end no node has more tasks than it should: each connection, subscription and call that
-//! was forgotten keeps one.
+//! At the end no node has more tasks than it should, and one that has stopped has none: each
+//! connection, subscription and call that was forgotten keeps one.
 
 use serde_json::Value;
 
 use super::Findings;
 use crate::plan::Plan;
 use crate::record::TASKS;
-use crate::trace::Trace;
+use crate::system::Breach;
+use crate::trace::{Blame, EventKind, Trace};
 
 /// How many names are shown, those with the most tasks.
 const NAMES_MAX: usize = 3;
@@ -44,4 +45,17 @@ pub(super) fn check(plan: &Plan, trace: &Trace, findings: &mut Findings) {
         findings.doubt("leaked", "no node has had a task");
     }
     findings.fail_each("leaked", wrong);
+}
+
+/// What goes on of nodes that have stopped, as an engine that looks has found.
+pub(super) fn check_stopped(trace: &Trace, findings: &mut Findings) {
+    let mut left = Vec::new();
+    for (place, event) in trace.events().iter().enumerate() {
+        if let EventKind::Leaked { task, count } = &event.kind {
+            let node = event.node.as_deref().unwrap_or("the cluster");
+            let what = format!("{node} has stopped, and {count} of its tasks \"{task}\" go on");
+            left.push(Breach::of(what, [Blame::Event(place)]));
+        }
+    }
+    findings.fail_each("leaked", left);
 }

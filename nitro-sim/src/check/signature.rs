@@ -7,7 +7,7 @@ use std::fmt;
 use super::{Reason, Verdict};
 
 /// Checks that find many kinds of failure: here the words tell them apart.
-const BY_WORDS: [&str; 3] = ["finished", "node stopped", "task panicked"];
+const BY_WORDS: [&str; 4] = ["finished", "leaked", "node stopped", "task panicked"];
 
 /// The most characters of one part: the words of a panic may be anybody's.
 const PART_CHARS_MAX: usize = 160;

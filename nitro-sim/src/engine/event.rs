@@ -15,6 +15,7 @@ mod cluster;
 mod escape;
 mod faults;
 mod here;
+mod leaks;
 mod life;
 mod logs;
 pub mod net;
@@ -230,7 +231,8 @@ fn live(
         catch_unwind(AssertUnwindSafe(|| {
             let mut cluster = Cluster::new(plan, system, recorder.clone(), time_us.clone(), page);
             let ended = cluster.run();
-            Outcome::of(ended, cluster.finish())
+            let trace = cluster.finish(&ended);
+            Outcome::of(ended, trace)
         }))
     });
     shim::end();

@@ -41,6 +41,11 @@ impl Tasks {
         }
     }
 
+    /// How many tasks of each name a node has.
+    pub(super) fn of(&self, node: &str) -> BTreeMap<&'static str, u64> {
+        self.lock().get(node).cloned().unwrap_or_default()
+    }
+
     /// The note of each node that has had a task.
     pub(super) fn notes(&self) -> Vec<(String, EventKind)> {
         let note = |(node, names): (&String, &Names)| {

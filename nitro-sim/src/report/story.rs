@@ -241,6 +241,9 @@ fn words(event: &Event, place: usize, read: &[Option<u64>]) -> String {
             ..
         } => point(says.word(), *holds, name, found),
         EventKind::Trick { site } => format!("plays a trick, {site}"),
+        EventKind::Leaked { task, count } => {
+            format!("has stopped, and {count} of its tasks \"{task}\" go on")
+        }
         EventKind::Touched { fault, count } => format!("{fault} has touched {count}"),
     }
 }

@@ -33,6 +33,7 @@ mod tag {
     pub(super) const RECEIVED: u8 = 16;
     pub(super) const POINT: u8 = 17;
     pub(super) const TRICK: u8 = 18;
+    pub(super) const LEAKED: u8 = 19;
 }
 
 /// Appends what happened at a time on a node.
@@ -223,6 +224,10 @@ impl Writer<'_> {
                 self.0.extend([*says as u8, u8::from(*holds)]);
             }
             EventKind::Trick { site } => self.texts(tag::TRICK, &[site]),
+            EventKind::Leaked { task, count } => {
+                self.texts(tag::LEAKED, &[task]);
+                self.number(*count);
+            }
             EventKind::Touched { fault, count } => {
                 self.texts(tag::TOUCHED, &[fault]);
                 self.number(*count);
@@ -368,6 +373,10 @@ impl<'b> Reader<'_, 'b> {
                 holds: self.byte()? != 0,
             },
             tag::TRICK => EventKind::Trick { site: self.text()? },
+            tag::LEAKED => EventKind::Leaked {
+                task: self.text()?,
+                count: self.number()?,
+            },
             tag::TOUCHED => EventKind::Touched {
                 fault: self.text()?,
                 count: self.number()?,

@@ -154,6 +154,13 @@ pub enum EventKind {
         /// Where, by name.
         site: String,
     },
+    /// At the end of the run: what was left of the node after it had stopped.
+    Leaked {
+        /// The tasks, by name.
+        task: String,
+        /// How many.
+        count: u64,
+    },
     /// At the end of the run: how much a fault touched.
     Touched {
         /// The fault's id.

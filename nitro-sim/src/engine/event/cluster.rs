@@ -7,6 +7,7 @@ use std::time::Duration;
 use nitro::time::Instant;
 
 use super::clock::NodeClock;
+use super::leaks::Stopping;
 use super::life::{self, Life, Part};
 use super::net::{Net, NetSettings};
 use super::ready::Ready;
@@ -59,6 +60,8 @@ pub(super) struct Seat {
     ties: Moments,
     pub(super) clock: NodeClock,
     pub(super) running: Option<(Machine, Life)>,
+    /// How far it has come in stopping, after the end of the run.
+    pub(super) stopping: Stopping,
     /// The faults that pause it.
     pub(super) pauses: Vec<String>,
     /// The faults that slow it down, and how many times.
@@ -89,6 +92,7 @@ impl<'p> Cluster<'p> {
             part,
             clock: NodeClock::default(),
             running: None,
+            stopping: Stopping::No,
             pauses: Vec::new(),
             slows: Vec::new(),
             clock_faults: Vec::new(),
@@ -150,7 +154,7 @@ impl<'p> Cluster<'p> {
     }
 
     /// The earliest of what nodes wait for and what the network brings them.
-    fn next_event(&self) -> Option<(u64, usize)> {
+    pub(super) fn next_event(&self) -> Option<(u64, usize)> {
         let own = self.ready.first();
         let brought = self.net.next_due();
         let brought = brought.map(|(at, node)| (at.as_nanos().max(self.now), node));
@@ -170,7 +174,7 @@ impl<'p> Cluster<'p> {
         self.nodes[node].ties.tie(at)
     }
 
-    fn advance(&mut self, at: u64) {
+    pub(super) fn advance(&mut self, at: u64) {
         if at > self.now {
             self.turns_now = 0;
             self.now = at;
@@ -183,7 +187,7 @@ impl<'p> Cluster<'p> {
     }
 
     /// Lets a node do what is due, if it can: how the run ended, if it did.
-    fn visit(&mut self, node: usize) -> Option<Ended> {
+    pub(super) fn visit(&mut self, node: usize) -> Option<Ended> {
         let now = self.now;
         let seat = &mut self.nodes[node];
         if seat.running.is_none() || !seat.pauses.is_empty() {
@@ -240,7 +244,12 @@ impl<'p> Cluster<'p> {
                 self.recorder.touch(fault);
             }
         }
-        if life.is_over.load(Ordering::Relaxed) {
+        let is_over = life.is_over.load(Ordering::Relaxed);
+        let is_left = seat.stopping != Stopping::No && machine.tasks_alive() > 0;
+        if is_over && is_left {
+            seat.stopping = Stopping::Over;
+        } else if is_over {
+            seat.stopping = Stopping::Done;
             // The process has ended: its sockets close, and its machine answers that nobody
             // listens.
             self.net.stop(node);
@@ -337,8 +346,8 @@ impl<'p> Cluster<'p> {
         }
     }
 
-    /// Ends the run: its trace.
-    pub(super) fn finish(mut self) -> Trace {
+    /// Ends the run, as it `ended`: its trace.
+    pub(super) fn finish(mut self, ended: &Ended) -> Trace {
         let at_us = self.now_us();
         for operation in &self.plan.operations {
             if !self.recorder.is_settled(operation.id) {
@@ -351,7 +360,10 @@ impl<'p> Cluster<'p> {
             }
         }
         let ids = self.plan.fault_ids();
-        let trace = self.recorder.finish(at_us, ids.into_iter());
+        let mut trace = self.recorder.finish(at_us, ids.into_iter());
+        if *ended == Ended::Finished {
+            self.record_leaks(&mut trace);
+        }
         // What the nodes do while they are dropped is after the end.
         for node in 0..self.nodes.len() {
             self.drop_machine(node);

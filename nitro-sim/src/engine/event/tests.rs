@@ -3,6 +3,7 @@
 mod ambient;
 mod escapes;
 mod faults;
+mod leaks;
 mod orders;
 mod words;
 

@@ -63,6 +63,11 @@ impl Machine {
         self.random
     }
 
+    /// How many of its tasks have not ended, whoever spawned them.
+    pub(super) fn tasks_alive(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+
     /// Lets the node do all it can at the time of a view; `arrive` first, among its tasks. None
     /// if that says that nothing came of it.
     pub(super) fn turn(&mut self, view: View, arrive: impl FnOnce() -> bool) -> Option<Ran> {

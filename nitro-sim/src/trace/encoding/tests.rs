@@ -82,6 +82,10 @@ fn of_nodes() -> Vec<EventKind> {
             value: json!([0.1, text()]),
         },
         EventKind::Trick { site: text() },
+        EventKind::Leaked {
+            task: text(),
+            count: 1,
+        },
         EventKind::Touched {
             fault: text(),
             count: 16_384,
