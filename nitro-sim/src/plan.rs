@@ -206,6 +206,14 @@ impl Plan {
         })
     }
 
+    /// From when on nothing more is done to the cluster, in virtual milliseconds: no fault begins or
+    /// ends, and no trick is played.
+    pub fn calm_from_ms(&self) -> u64 {
+        let faults = self.faults.iter().map(|fault| fault.at_ms);
+        let tricks = self.buggify.iter().map(|buggify| buggify.until_ms);
+        faults.chain(tricks).max().unwrap_or(0)
+    }
+
     /// The ids of its faults, each once, in the order they set in.
     pub fn fault_ids(&self) -> Vec<&str> {
         let mut ids: Vec<&str> = Vec::new();

@@ -1,4 +1,5 @@
-//! Some time after the last fault has begun or ended, every operation succeeds.
+//! Some time after the last fault has begun or ended, and the last trick has been played, every
+//! operation succeeds.
 
 use super::{Findings, History};
 use crate::plan::Plan;
@@ -9,8 +10,7 @@ pub(super) fn check(plan: &Plan, history: &History<'_>, findings: &mut Findings)
     let Some(within_ms) = plan.checks.converged_within_ms else {
         return;
     };
-    let last_ms = plan.faults.iter().map(|fault| fault.at_ms).max();
-    let from_ms = last_ms.unwrap_or(0) + within_ms;
+    let from_ms = plan.calm_from_ms() + within_ms;
     let called_after = |called_us: Option<u64>| called_us.is_some_and(|us| us > from_ms * 1000);
     let later = history.iter().filter(|made| called_after(made.called_us));
     // An operation that went down with its own node says nothing of the cluster.

@@ -6,7 +6,7 @@ use super::*;
 use crate::fault::{Fault, Phase, PlannedFault};
 use crate::latency::Latency;
 use crate::operation::PlannedOperation;
-use crate::plan::{FORMAT, PlannedNode};
+use crate::plan::{Buggify, FORMAT, PlannedNode};
 use crate::scenario::{Checks, Network};
 use crate::trace::{Event, EventKind, OperationOutcome};
 
@@ -197,6 +197,23 @@ fn converged_refuses_a_failure_after_the_bound_and_doubts_silence() {
     let mut early_failure = sound();
     early_failure[2] = ended(1_010, 1, failed());
     assert_eq!(verdict(&checked, &early_failure), Verdict::Pass);
+    // While tricks are played, with faults or without, nothing is at rest.
+    checked.checks.converged_within_ms = Some(500);
+    let tricked = Plan {
+        faults: Vec::new(),
+        buggify: Some(Buggify {
+            until_ms: 600,
+            sites: Vec::new(),
+        }),
+        ..checked.clone()
+    };
+    let untouched = |events: &[Event]| events[..7].to_vec();
+    assert_eq!(verdict(&tricked, &untouched(&early_failure)), Verdict::Pass);
+    let calm = Plan {
+        buggify: None,
+        ..tricked
+    };
+    assert_eq!(failing(&calm, &untouched(&early_failure)), ["converged"]);
     checked.checks.converged_within_ms = Some(5_000);
     let doubt = verdict(&checked, &late_failure);
     assert_eq!(

@@ -143,8 +143,7 @@ impl Search<'_> {
         let Some(within_ms) = self.best.checks.converged_within_ms else {
             return;
         };
-        let last_fault = self.best.faults.iter().map(|fault| fault.at_ms).max();
-        let from_ms = last_fault.unwrap_or(0) + within_ms;
+        let from_ms = self.best.calm_from_ms() + within_ms;
         let is_idle = self.best.operations.iter().all(|one| one.at_ms <= from_ms);
         if is_idle && !self.failure.is_of("converged") {
             let mut less = self.best.clone();
