@@ -213,6 +213,13 @@ impl Writer<'_> {
                 self.texts(tag::NOTE, &[name]);
                 self.value(value);
             }
+            kind => self.kind_of_run(kind),
+        }
+    }
+
+    /// What is neither done nor said by a node itself, but found of it.
+    fn kind_of_run(&mut self, kind: &EventKind) {
+        match kind {
             EventKind::Point {
                 says,
                 holds,
@@ -232,13 +239,7 @@ impl Writer<'_> {
                 self.texts(tag::TOUCHED, &[fault]);
                 self.number(*count);
             }
-            EventKind::Message { .. }
-            | EventKind::Received { .. }
-            | EventKind::Connect { .. }
-            | EventKind::Connected { .. }
-            | EventKind::ConnectFailed { .. }
-            | EventKind::Accepted { .. }
-            | EventKind::Broken { .. } => unreachable!("it is of a stream"),
+            _ => unreachable!("it is of a stream or of a node"),
         }
     }
 
