@@ -11,8 +11,8 @@
 //! to half of the number that the last of them found in flight, and those that were let in before
 //! say no more. For a while answers are *slow* that took more than half of the time that was there
 //! to wait: where half were, it falls by a fifth. So the queue settles at half of the callers'
-//! patience, and answers reach them. Where fewer were late or slow, and at least half of the bound
-//! is in use, it grows by two.
+//! patience, and answers reach them. Where fewer were late or slow, and the last found at least half
+//! of the bound in use, it grows by two. A call that was late before it came says nothing.
 //!
 //! **Where few are kept waiting in vain, nothing happens:** while deadlines are kept the bound does
 //! not fall, whatever the latency. Long polls, slow methods and streams are left alone, which a
@@ -238,9 +238,12 @@ impl Bound {
             };
             let lower = u64::from(too_many) * share / whole;
             let lower = u32::try_from(lower).expect("a share is below the whole");
-            self.limit.store(lower.max(LIMIT_MIN), order);
+            let lower = lower.max(LIMIT_MIN).min(self.limit_max);
+            self.limit.store(lower, order);
             self.falls.fetch_add(1, order);
-        } else if self.in_flight.load(order) >= limit / 2 {
+        } else if admitted.ahead.saturating_add(1) >= limit / 2 {
+            // What it found, not what is left now: of calls that come in bursts the last to end
+            // is alone.
             let higher = limit.saturating_add(GROWTH).min(self.limit_max);
             self.limit.store(higher, order);
         }
@@ -279,6 +282,11 @@ impl Admitted {
     fn end<T>(&mut self, answer: &Result<T>) {
         let bound = &self.shared.bounds[self.place];
         let is_late = matches!(answer, Err(error) if error.kind() == Kind::DeadlineExceeded);
+        self.has_ended = true;
+        if matches!(answer, Err(error) if error.is_unsent()) {
+            // It came too late, or was turned away further on: it says nothing of a queue here.
+            return;
+        }
         let how = match (self.started, self.deadline) {
             _ if is_late && self.is_overdue() => How::Late,
             (Some(started), Some(deadline)) if answer.is_ok() => {
@@ -287,7 +295,6 @@ impl Admitted {
             _ => How::InTime,
         };
         bound.count(self, how);
-        self.has_ended = true;
     }
 
     #[cold]

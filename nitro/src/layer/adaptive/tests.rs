@@ -84,6 +84,19 @@ async fn at_three_times_the_load_nine_tenths_of_what_can_be_done_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_it_has_settled_hardly_any_is_let_in_in_vain() {
+    let answers = serve(Some(&AdaptiveLayer::new(clock(), MOST)), thrice()).await;
+    let is_late = |answer: &Result<u32>| {
+        let error = answer.as_ref().err();
+        error.is_some_and(|error| error.kind() == Kind::DeadlineExceeded)
+    };
+    let settled = answers.iter().filter(|(at, _)| *at >= 5_000 * MS);
+    let late = settled.filter(|(_, answer)| is_late(answer)).count();
+    // Of 7,000 that are answered.
+    assert!(late < 70, "{late}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_it_hardly_any_is() {
     let answers = serve(None, thrice()).await;
     let settled = ok_between(&answers, 5_000 * MS, 30_000 * MS);
@@ -126,6 +139,35 @@ async fn all_at_once(
         service.clone().oneshot(call)
     });
     join_all(answers).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_that_has_fallen_grows_while_deadlines_are_kept() {
+    let layer = AdaptiveLayer::new(clock(), MOST);
+    all_at_once(&layer, 1_000 * MS, 10 * MS, 32).await;
+    assert!(layer.limit(METHOD) <= 16);
+    // That they come in bursts must not hide that the bound is in use.
+    for _ in 0..60 {
+        all_at_once(&layer, 10 * MS, 1_000 * MS, 64).await;
+    }
+    assert!(layer.limit(METHOD) >= 64, "{}", layer.limit(METHOD));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bound_never_exceeds_what_it_began_at() {
+    let layer = AdaptiveLayer::new(clock(), 1);
+    for _ in 0..20 {
+        all_at_once(&layer, 50 * MS, 10 * MS, 1).await;
+    }
+    assert_eq!(layer.limit(METHOD), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_come_too_late_say_nothing_of_the_server() {
+    let layer = AdaptiveLayer::new(clock(), MOST);
+    let answers = all_at_once(&layer, 10 * MS, Duration::ZERO, 64).await;
+    assert!(answers.iter().flat_map(Result::as_ref).next().is_none());
+    assert_eq!(layer.limit(METHOD), MOST);
 }
 
 #[tokio::test(start_paused = true)]
