@@ -8,6 +8,7 @@ mod connection;
 mod messages;
 mod rpc;
 mod scenarios;
+mod selectors;
 mod service;
 mod simulated;
 mod transports;
