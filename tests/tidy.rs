@@ -394,8 +394,8 @@ fn what_the_readme_runs_is_there() {
         .map(str::trim)
         .filter(|line| line.starts_with("cargo "));
     let verbs = [
-        "run", "explore", "merge", "replay", "report", "diff", "verify", "shrink", "plan", "check",
-        "systems",
+        "run", "hunt", "explore", "merge", "replay", "report", "diff", "verify", "shrink", "plan",
+        "check", "systems",
     ];
     for command in commands.clone() {
         let words: Vec<&str> = command.split_whitespace().collect();

@@ -62,7 +62,8 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         html: Option<String>,
     },
-    /// Runs seeds until one fails, makes that failure small, and draws it
+    /// Runs seeds until one fails, makes that failure small, and draws it: exit code 0 when one is
+    /// found, 1 when none fails
     Hunt(hunt::Hunt),
     /// Runs many seeds of a scenario, and counts failures by what they have in common
     Explore(explore::Explore),

@@ -120,7 +120,7 @@ impl Shell<'_> {
         let (tally, seconds) = self.swept(&sweep, err)?;
         let Some((_, kind)) = tally.failures.first_key_value() else {
             files::print(out, &nothing(&tally, seconds))?;
-            return Ok(if tally.passed > 0 { PASS } else { REFUSED });
+            return Ok(if tally.passed > 0 { FAIL } else { REFUSED });
         };
         files::print(out, &broken(&tally, kind.first, &kind.reasons, seconds))?;
         let plan = sweep.plan(kind.first).map_err(|error| error.to_string())?;
@@ -128,7 +128,7 @@ impl Shell<'_> {
         files::print(out, &smaller(&shrunk))?;
         let run = self.run_small(&shrunk.after, &asked.engine)?;
         self.tell(asked, &shrunk, &run, found, out)?;
-        Ok(FAIL)
+        Ok(PASS)
     }
 
     /// Runs seeds until one fails: what came of them, and in how many seconds.
