@@ -6,6 +6,7 @@ mod crash;
 mod file;
 mod kill;
 mod model;
+mod pages;
 mod recorded;
 
 use nitro::cache::{Settings, cached};
@@ -71,6 +72,7 @@ macro_rules! cases {
             cases::lists_are_cut_by_prefix_suffix_limit_offset_and_order
             cases::no_sign_in_a_key_has_a_meaning
             cases::a_list_stops_before_it_is_too_long_and_goes_on_after_its_last_key
+            pages::a_list_in_pages_has_once_all_that_stays_while_others_come_and_go
             cases::a_record_goes_when_its_time_has_passed
             cases::a_record_whose_time_has_passed_counts_as_absent
             cases::a_watcher_is_told_of_every_change_once_and_in_order

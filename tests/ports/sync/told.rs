@@ -1,13 +1,13 @@
 //! What a guard knows of its lease when answers are late, lost, or say that it is over.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nitro::Error;
 use nitro::host::Host;
 use nitro::port::Call;
 use nitro::sync::{Guard, Leases, Reply, Request, Terms};
+use nitro::{Error, Kind};
 
 use super::{On, Setting};
 use crate::setting::run;
@@ -33,6 +33,7 @@ struct Far {
     leases: Arc<Mutex<Leases>>,
     host: Host,
     answers_after_ms: Arc<AtomicU64>,
+    loses_grants: Arc<AtomicBool>,
     renewals: Arc<Mutex<Renewals>>,
 }
 
@@ -42,6 +43,7 @@ impl Far {
             leases: Arc::new(Mutex::new(Leases::memory(host))),
             host: host.clone(),
             answers_after_ms: Arc::default(),
+            loses_grants: Arc::default(),
             renewals: Arc::new(Mutex::new(Renewals::Made)),
         }
     }
@@ -64,7 +66,12 @@ impl Far {
         let answered = leases.ask(call.request).await;
         let late = self.answers_after_ms.load(Ordering::SeqCst);
         self.host.clock.sleep(Duration::from_millis(late)).await;
-        match is_renewal && renewals == Renewals::AnswersLost {
+        let loses_grants = self.loses_grants.load(Ordering::SeqCst);
+        let is_lost = match answered {
+            Ok(Reply::Granted(_)) => loses_grants,
+            _ => is_renewal && renewals == Renewals::AnswersLost,
+        };
+        match is_lost {
             true => Err(Error::unavailable("the answer is lost")),
             false => answered,
         }
@@ -160,5 +167,25 @@ fn a_lease_that_is_said_to_be_over_is_lost_at_the_next_renewal_and_not_at_its_en
         let held = clock.now().since(acquired_at);
         assert!(held <= TTL / 3 + Duration::from_millis(2), "{held:?}");
         assert!(!guard.is_held());
+    });
+}
+
+#[test]
+fn a_lease_that_was_granted_without_an_answer_is_given_back_at_once() {
+    run(On::Memory, async |setting: Setting| {
+        let far = Far::new(&setting.host);
+        far.loses_grants.store(true, Ordering::SeqCst);
+        let terms = Terms {
+            ttl: TTL,
+            ..Terms::default()
+        };
+        let asked_at = setting.host.clock.now();
+        let acquired = far.leases().acquire(&setting.host, "lock", terms).await;
+        assert_eq!(acquired.unwrap_err().kind(), Kind::Unavailable);
+        assert!(far.is_free().await, "nobody has it, and nobody can");
+        assert!(setting.host.clock.now().since(asked_at) < TTL / 10);
+        // The next has it, with a higher token.
+        far.loses_grants.store(false, Ordering::SeqCst);
+        assert!(far.acquire().await.is_held());
     });
 }
