@@ -58,7 +58,8 @@ async fn stand(node: Node) -> Result<()> {
     };
     let standing = member.clone();
     let standing = async move { standing.campaign().await };
-    drop(node.host().tasks.spawn("campaign", Box::pin(standing)));
+    let standing = node.host().tasks.spawn("campaign", Box::pin(standing));
+    let _standing = standing.abort_on_drop();
     let router = Router::new().unary(&READ, Json, with(&member, read)).unary(
         &WRITE,
         Json,

@@ -38,11 +38,13 @@ type Versions = Arc<Mutex<BTreeMap<u64, u64>>>;
 
 async fn serve_all(node: Node) -> Result<()> {
     let versions = Versions::default();
+    let mut _copying = None;
     if node.role() == "replica" {
         let (host, held) = (node.host().clone(), Arc::clone(&versions));
         let primary = reach(&node, "primary-1");
         let copying = async move { copy_for_ever(&host, &primary, &held).await };
-        drop(node.host().tasks.spawn("copy", Box::pin(copying)));
+        let copying = node.host().tasks.spawn("copy", Box::pin(copying));
+        _copying = Some(copying.abort_on_drop());
     }
     let copy = |held: Versions, ()| async move { Ok(lock(&held).clone()) };
     let router = Router::new()

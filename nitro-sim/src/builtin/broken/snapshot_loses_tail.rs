@@ -56,7 +56,8 @@ async fn serve_log(node: Node) -> Result<()> {
             let _ = snapping.snapshot().await;
         }
     };
-    drop(node.host().tasks.spawn("snapshot", Box::pin(snapping)));
+    let snapping = node.host().tasks.spawn("snapshot", Box::pin(snapping));
+    let _snapping = snapping.abort_on_drop();
     serve(&node, Router::new().unary(&ADD, Json, with(&log, add))).await
 }
 

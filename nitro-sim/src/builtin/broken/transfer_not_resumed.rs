@@ -61,6 +61,7 @@ async fn coordinate(node: Node) -> Result<()> {
         banks: banks.map(|name| reach(&node, name)).collect(),
         begun: store.table("transfers", "begun"),
     };
+    let mut _resuming = None;
     // The bug: what had begun before a crash, or whose caller gave up, is not looked at again.
     if !is_broken(&node)? {
         let (at, resuming) = (node.clone(), coordinator.clone());
@@ -71,7 +72,8 @@ async fn coordinate(node: Node) -> Result<()> {
                 at.host().clock.sleep(PAUSE).await;
             }
         };
-        drop(node.host().tasks.spawn("resume", Box::pin(resuming)));
+        let resuming = node.host().tasks.spawn("resume", Box::pin(resuming));
+        _resuming = Some(resuming.abort_on_drop());
     }
     serve(
         &node,

@@ -77,7 +77,8 @@ async fn stand(node: Node) -> Result<()> {
     }
     let standing = voter.clone();
     let standing = async move { standing.campaign().await };
-    drop(node.host().tasks.spawn("campaign", Box::pin(standing)));
+    let standing = node.host().tasks.spawn("campaign", Box::pin(standing));
+    let _standing = standing.abort_on_drop();
     let router =
         Router::new()
             .unary(&VOTE, Json, with(&voter, vote))
