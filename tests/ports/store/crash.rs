@@ -340,6 +340,7 @@ fn a_damaged_record_is_found_when_it_is_read_even_if_opening_looks_at_nothing() 
         table.write("bad", "sevenfold").await.unwrap();
         table.write("good", "x").await.unwrap();
         drop((store, table));
+        disk.wait_until_closed();
         {
             let mut state = disk.0.lock().unwrap();
             let file = state.names[Path::new("store")];

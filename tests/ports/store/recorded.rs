@@ -4,10 +4,11 @@
 //! gives the disk that is left: everything that was synced, and of what was not, a part that a
 //! seed decides, down to single sectors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nitro::host::disk::Open;
 use nitro::host::entropy::Sequence;
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) files: Vec<Vec<u8>>,
     pub(super) names: BTreeMap<PathBuf, usize>,
     pub(super) log: Vec<Entry>,
+    /// The files that somebody has for themselves.
+    held: BTreeSet<usize>,
     /// What is answered instead of doing it, to which, once the log has this length.
     failing: Option<(Which, ErrorKind, usize)>,
 }
@@ -64,6 +67,18 @@ impl Recorded {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Waits until nobody has a file for themselves: a store is closed by whoever worked on it
+    /// last, which may be a thread that goes on a little after the last handle has gone.
+    pub(super) fn wait_until_closed(&self) {
+        for _ in 0..10_000 {
+            if self.0.lock().unwrap().held.is_empty() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("a file is never closed");
     }
 
     pub(super) fn log_length(&self) -> usize {
@@ -148,8 +163,16 @@ impl Disk for Recorded {
                 number
             }
         };
+        let is_exclusive = how == Open::Exclusive;
+        if is_exclusive && !state.held.insert(number) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         let disk = self.clone();
-        Ok(Arc::new(Handle { disk, number }))
+        Ok(Arc::new(Handle {
+            disk,
+            number,
+            is_exclusive,
+        }))
     }
 
     fn list(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
@@ -183,6 +206,17 @@ impl Disk for Recorded {
 struct Handle {
     disk: Recorded,
     number: usize,
+    is_exclusive: bool,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.is_exclusive {
+            let disk = &self.disk.0;
+            let mut state = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            state.held.remove(&self.number);
+        }
+    }
 }
 
 impl Handle {
