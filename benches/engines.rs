@@ -44,8 +44,11 @@ async fn streams(node: Node) -> Result<()> {
             let mut stream = host.network.connect(&to).await.expect("it listens");
             let mut answer = MESSAGE;
             loop {
-                stream.write_all(&MESSAGE).await.expect("nothing is wrong");
-                stream.read_exact(&mut answer).await.expect("it answers");
+                let asked = stream.write_all(&MESSAGE).await;
+                // At the end of a run whom it asks may go first.
+                if asked.is_err() || stream.read_exact(&mut answer).await.is_err() {
+                    return;
+                }
                 host.clock.sleep(EVERY).await;
             }
         };
@@ -56,7 +59,9 @@ async fn streams(node: Node) -> Result<()> {
         let answering = async move {
             let mut message = MESSAGE;
             while stream.read_exact(&mut message).await.is_ok() {
-                stream.write_all(&message).await.expect("nothing is wrong");
+                if stream.write_all(&message).await.is_err() {
+                    return;
+                }
             }
         };
         drop(node.host().tasks.spawn("answer", Box::pin(answering)));
@@ -74,8 +79,10 @@ async fn rpc(node: Node) -> Result<()> {
         let asking = async move {
             for number in 0.. {
                 host.clock.sleep(EVERY).await;
-                let answer = client.call(&ASK, number).await;
-                assert_eq!(answer.expect("nothing is wrong"), number);
+                let Ok(answer) = client.call(&ASK, number).await else {
+                    return;
+                };
+                assert_eq!(answer, number);
             }
         };
         drop(node.host().tasks.spawn("ask", Box::pin(asking)));
@@ -114,6 +121,17 @@ fn processor_seconds() -> f64 {
     let fields = after.split_whitespace().skip(11).take(4);
     let ticks = fields.filter_map(|field| field.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_A_SECOND
+}
+
+/// The least that is recorded of an exchange: two messages sent, and read.
+const EVENTS_AN_EXCHANGE: f64 = 4.0;
+
+/// That a run of the event engine did all its work: a workload that fails is fast.
+fn assert_whole(measured: &Measured, nodes: usize, seconds: u64) {
+    let exchanges = (nodes as u64 * seconds) as f64 * CALLS_A_SECOND;
+    let events = measured.outcome.trace.count() as f64;
+    let least = 0.9 * EVENTS_AN_EXCHANGE * exchanges;
+    assert!(events > least, "{events} events, expected at least {least}");
 }
 
 /// What an engine made of a workload.
@@ -258,6 +276,9 @@ fn row(nodes: usize, streams: &System, rpc: &System) -> [String; 10] {
     let turmoil = is_slow.then(|| on_engine("turmoil", rpc, nodes, slow_seconds(nodes)));
     let turmoil = turmoil.flatten().map(|turmoil| turmoil.speed);
     let event = on_engine("event", rpc, nodes, quick_seconds(nodes));
+    for measured in raw.iter().chain(&event) {
+        assert_whole(measured, nodes, quick_seconds(nodes));
+    }
     let speed = |measured: &Option<Measured>| measured.as_ref().map(|measured| measured.speed);
     let (raw_speed, event_speed) = (speed(&raw), speed(&event));
     let times = |quick: Option<f64>, slow: Option<f64>| Some(quick? / slow?);
