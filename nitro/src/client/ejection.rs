@@ -14,7 +14,8 @@
 //!
 //! **Panic.** Once more than half of the nodes are out, ejection is ignored, and so never more than
 //! half are ejected. So many failures at once are more likely the caller's or the network's than
-//! the nodes', and the few that are left would not bear the load of all.
+//! the nodes', and the few that are left would not bear the load of all. A node that is alone is
+//! not ejected to begin with: there is nowhere else to go.
 //!
 //! **Source.** Five failures in a row, time that grows with each ejection, one of which is forgotten
 //! every 10 s, and panic below 50 % are Envoy's outlier detection; gRPC's (A50) has the same shape.
@@ -176,6 +177,11 @@ impl Ward {
         self.out.load(Ordering::Relaxed) * 2 > self.nodes.load(Ordering::Relaxed)
     }
 
+    /// Whether a node may be ejected: not the only one there is.
+    fn may_eject(&self) -> bool {
+        self.nodes.load(Ordering::Relaxed) > 1
+    }
+
     /// Ejections so far.
     pub(super) fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
@@ -304,7 +310,7 @@ impl Record {
             }
             Says::Fails => {
                 let before = self.failures.fetch_add(1, Ordering::Relaxed);
-                before.saturating_add(1) >= self.ward.policy.failures
+                before.saturating_add(1) >= self.ward.policy.failures && self.ward.may_eject()
             }
         };
         if is_outlier || self.phase.load(Ordering::Relaxed) != IN {
@@ -324,14 +330,16 @@ impl Record {
                 self.ward.add_out();
                 self.eject(&mut state, id, now);
             }
-            (_, Says::Fails) if is_trial => self.eject(&mut state, id, now),
+            (_, Says::Fails) if is_trial && self.ward.may_eject() => {
+                self.eject(&mut state, id, now);
+            }
             (_, Says::Works) if is_trial => {
                 state.back_at = now;
                 self.phase.store(IN, Ordering::Relaxed);
                 self.ward.remove_out();
                 tracing::info!(node = id, "works again");
             }
-            // It says nothing of the node: the next may try.
+            // It says nothing of the node, or the node is the last one: the next may try.
             _ if is_trial && call.is_trial => self.phase.store(TRIAL_OPEN, Ordering::Relaxed),
             _ => {}
         }

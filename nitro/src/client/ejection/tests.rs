@@ -178,6 +178,32 @@ fn an_only_node_is_never_ejected() {
     let cluster = Cluster::of(1);
     cluster.fail(0, 100);
     assert!(cluster.call(0).is_some());
+    assert_eq!(cluster.records[0].standing(), Standing::In);
+    assert_eq!(cluster.ward.ejections(), 0);
+    assert!(!cluster.ward.is_panicking());
+    // It has failed all along, and now there is another.
+    cluster.ward.set_nodes(2);
+    cluster.fail(0, 1);
+    assert!(cluster.call(0).is_none());
+}
+
+#[test]
+fn the_last_node_that_is_left_is_tried_and_not_ejected_again() {
+    let mut cluster = Cluster::of(2);
+    cluster.fail(0, 5);
+    cluster.wait(seconds(5));
+    let trial = cluster.call(0).expect("the first call may try");
+    cluster.records[1].retire();
+    cluster.ward.set_nodes(1);
+    cluster.end(0, trial, Says::Fails);
+    cluster.fail(0, 100);
+    assert_eq!(cluster.records[0].standing(), Standing::OnTrial);
+    assert_eq!(cluster.ward.ejections(), 1);
+    // With another beside it, single calls try it, and the first that fails ejects it.
+    cluster.ward.set_nodes(2);
+    cluster.fail(0, 1);
+    assert!(cluster.call(0).is_none());
+    assert_eq!(cluster.ward.ejections(), 2);
 }
 
 #[test]
