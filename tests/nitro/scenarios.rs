@@ -64,7 +64,7 @@ const BROKEN: [(&str, &str); 6] = [
         "every answer fits one history",
     ),
     ("leader_unfenced_partition", "fenced"),
-    ("locks_unfenced_pause", "no addition is lost"),
+    ("locks_unfenced_pause", "linearizable counter"),
     (
         "locks_wall_clock_lease_jump",
         "no two are sure of one lease",
