@@ -45,6 +45,18 @@ pub(super) async fn serve_registry(node: &Node) -> Result<Option<Serving>> {
     server.listen(&address).await.map(Some)
 }
 
+/// The role of a node that is the registry and nothing else.
+///
+/// # Errors
+///
+/// When the port is taken.
+pub(super) async fn keep_registry(node: Node) -> Result<()> {
+    let serving = serve_registry(&node).await?;
+    node.stop_requested().await;
+    drop(serving);
+    Ok(())
+}
+
 /// The surroundings of a node: its host, and the cluster's registry over rpc.
 pub(super) fn fabric(node: &Node) -> Fabric {
     let fabric = Fabric::new(node.host());

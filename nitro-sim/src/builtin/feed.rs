@@ -41,7 +41,7 @@ pub fn acks_before_sync() -> System {
 
 fn named(name: &str, sync: Sync) -> System {
     System::new(name)
-        .role("registry", register)
+        .role("registry", cluster::keep_registry)
         .role("publisher", move |node| publish(node, sync))
         .role("worker", work)
         .operation("publish")
@@ -51,13 +51,6 @@ fn named(name: &str, sync: Sync) -> System {
         )
         .invariant("an attempt goes to one member", one_member)
         .invariant("a key's messages come in order", keys_in_order)
-}
-
-async fn register(node: Node) -> Result<()> {
-    let serving = cluster::serve_registry(&node).await?;
-    node.stop_requested().await;
-    drop(serving);
-    Ok(())
 }
 
 async fn start(node: &Node, outbox: &Broker) -> Result<HttpBroker> {

@@ -43,19 +43,12 @@ const LEARNING_US: u64 = 10_000_000;
 /// `slow`, how many times longer the last server takes.
 pub fn system() -> System {
     System::new("greeter")
-        .role("registry", registry)
+        .role("registry", cluster::keep_registry)
         .role("server", serve)
         .role("client", ask)
         .operation("hello")
         .invariant("every greeting is for who asked", greetings_match)
         .invariant("a slow server gets a quarter of its share", slow_is_shunned)
-}
-
-async fn registry(node: Node) -> Result<()> {
-    let serving = cluster::serve_registry(&node).await?;
-    node.stop_requested().await;
-    drop(serving);
-    Ok(())
 }
 
 async fn serve(node: Node) -> Result<()> {

@@ -28,17 +28,10 @@ const FRESH: Duration = Duration::from_secs(1);
 
 pub(super) fn system() -> System {
     System::new("directory_cached")
-        .role("registry", list)
+        .role("registry", cluster::keep_registry)
         .role("server", serve)
         .role("client", ask)
         .operation("ask")
-}
-
-async fn list(node: Node) -> Result<()> {
-    let serving = cluster::serve_registry(&node).await?;
-    node.stop_requested().await;
-    drop(serving);
-    Ok(())
 }
 
 async fn serve(node: Node) -> Result<()> {

@@ -21,17 +21,10 @@ const EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn system() -> System {
     System::new("registration_forgotten")
-        .role("registry", list)
+        .role("registry", cluster::keep_registry)
         .role("server", answer)
         .role("client", ask)
         .operation("ask")
-}
-
-async fn list(node: Node) -> Result<()> {
-    let serving = cluster::serve_registry(&node).await?;
-    node.stop_requested().await;
-    drop(serving);
-    Ok(())
 }
 
 async fn answer(node: Node) -> Result<()> {
