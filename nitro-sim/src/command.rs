@@ -22,7 +22,6 @@ use crate::plan::Plan;
 use crate::replay::{replay, to_save, verify};
 use crate::report::Report;
 use crate::run::{Run, run};
-use crate::scenario::Scenario;
 use crate::system::Systems;
 use files::Output;
 use shrink::Shrinking;
@@ -268,9 +267,7 @@ impl Shell<'_> {
     }
 
     fn plan(&self, file: &str, seed: u64, swarm: bool) -> Result<Plan, Problem> {
-        let text = files::read(file)?;
-        let scenario = Scenario::parse(file, &text, &self.systems.catalogue());
-        let scenario = scenario.map_err(|problems| problems.to_string())?;
+        let (scenario, _) = files::scenario(file, self.systems)?;
         let plan = match swarm {
             true => Plan::swarm(&scenario, seed),
             false => Plan::new(&scenario, seed),
@@ -375,12 +372,7 @@ impl Shell<'_> {
     fn check(&self, files: &[String], out: &mut dyn Write) -> Result<u8, Problem> {
         let mut wrong = Vec::new();
         for file in files {
-            let text = files::read(file);
-            let scenario = text.and_then(|text| {
-                Scenario::parse(file, &text, &self.systems.catalogue())
-                    .map_err(|problems| problems.to_string())
-            });
-            match scenario {
+            match files::scenario(file, self.systems) {
                 Ok(_) => files::print(out, &format!("{file}: right\n"))?,
                 Err(problem) => wrong.push(problem),
             }

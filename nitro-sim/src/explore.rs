@@ -17,10 +17,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::draw::Draw;
+use crate::engine::Engine;
 use crate::plan::{Plan, PlanError};
-use crate::run::{Heard, Pool, Summary, Twice};
+use crate::run::{Heard, Pool, RunError, Summary, Twice, system_of};
 use crate::scenario::Scenario;
-use crate::system::Systems;
+use crate::system::{System, Systems};
 pub use points::{Met, Points};
 pub use seeds::{Seeds, Shard};
 pub use tally::{FaultCount, Kind, Tally};
@@ -68,6 +69,22 @@ impl Sweep<'_> {
             true => Plan::swarm(self.scenario, seed),
             false => Plan::new(self.scenario, seed),
         }
+    }
+
+    /// The plan of the first seed with all its faults, and its system, if an engine can run them:
+    /// whether there is anything to explore. None where that seed has no plan, as others may have
+    /// one; and a seed may still draw what the engine refuses.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot run it.
+    pub fn first(&self, engine: &dyn Engine) -> Result<Option<(Plan, &System)>, RunError> {
+        // Whatever the seed would draw of them: what is refused is the same for every seed.
+        let Ok(plan) = Plan::new(self.scenario, self.seeds.from()) else {
+            return Ok(None);
+        };
+        let system = system_of(&plan, self.systems, engine)?;
+        Ok(Some((plan, system)))
     }
 
     /// Runs the seeds, and tells `hear` of each step; where that breaks, what has come so far is

@@ -18,9 +18,6 @@ use crate::explore::progress::Progress;
 use crate::explore::results::Results;
 use crate::explore::table::{self, Commands};
 use crate::explore::{Seeds, Shard, Sweep, Tally};
-use crate::plan::Plan;
-use crate::run::system_of;
-use crate::scenario::Scenario;
 
 /// How often the results so far are saved while a sweep goes on: what is lost when the machine
 /// goes down is no more than that.
@@ -70,6 +67,12 @@ pub(super) fn jobs(text: &str) -> Result<NonZero<usize>, String> {
         .map_err(|_| "expected how many runs go on at a time, 1 or more".to_owned())
 }
 
+/// How many runs go on at a time: as many as there are cores, where nothing is asked for.
+pub(super) fn at_once(asked: Option<NonZero<usize>>) -> usize {
+    let cores = std::thread::available_parallelism().ok();
+    asked.or(cores).map_or(1, NonZero::get)
+}
+
 impl Shell<'_> {
     pub(super) fn explore(
         &self,
@@ -78,23 +81,23 @@ impl Shell<'_> {
         err: &mut dyn Write,
     ) -> Result<u8, Problem> {
         let file = &asked.scenario;
-        let text = files::read(file)?;
-        let scenario = Scenario::parse(file, &text, &self.systems.catalogue());
-        let scenario = scenario.map_err(|problems| problems.to_string())?;
-        self.can_run(&scenario, file, asked)?;
+        let (scenario, text) = files::scenario(file, self.systems)?;
+        let engine = engine_of(&asked.engine)?;
         let seeds = asked
             .shard
             .map_or(asked.seeds, |shard| asked.seeds.shard(shard));
-        let cores = std::thread::available_parallelism().ok();
         let sweep = Sweep {
             scenario: &scenario,
             systems: self.systems,
             engine: &asked.engine,
             seeds,
-            jobs: asked.jobs.or(cores).map_or(1, NonZero::get),
+            jobs: at_once(asked.jobs),
             swarm: !asked.no_swarm,
             stop_at: asked.stop_at.map(NonZero::get),
         };
+        sweep
+            .first(&*engine)
+            .map_err(|error| format!("{file}: {error}"))?;
         let mut results = Results::of(&sweep, file, &text);
         let mut json = ResultsFile::open(asked.json.as_deref())?;
         let interrupt = Interrupt::hold();
@@ -114,18 +117,6 @@ impl Shell<'_> {
         shown.map_err(|error| format!("the output cannot be written: {error}"))?;
         saved?;
         Ok(code)
-    }
-
-    /// Whether there is anything to explore. A seed may still draw what the engine refuses.
-    fn can_run(&self, scenario: &Scenario, file: &str, asked: &Explore) -> Result<(), Problem> {
-        let engine = engine_of(&asked.engine)?;
-        match Plan::new(scenario, asked.seeds.from()) {
-            Ok(plan) => system_of(&plan, self.systems, &*engine)
-                .map(|_| ())
-                .map_err(|error| format!("{file}: {error}")),
-            // Other seeds may have plans.
-            Err(_) => Ok(()),
-        }
     }
 
     /// The commands that repeat what a sweep found.

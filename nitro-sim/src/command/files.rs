@@ -6,10 +6,20 @@ use std::path::{Path, PathBuf};
 
 use super::Problem;
 use crate::plan::Plan;
+use crate::scenario::Scenario;
+use crate::system::Systems;
 
 /// The text of a file.
 pub(super) fn read(file: &str) -> Result<String, Problem> {
     std::fs::read_to_string(file).map_err(|error| format!("{file} cannot be read: {error}"))
+}
+
+/// The scenario in a file, for these systems, with the file's text.
+pub(super) fn scenario(file: &str, systems: &Systems) -> Result<(Scenario, String), Problem> {
+    let text = read(file)?;
+    let scenario = Scenario::parse(file, &text, &systems.catalogue());
+    let scenario = scenario.map_err(|problems| problems.to_string())?;
+    Ok((scenario, text))
 }
 
 /// The plan in a file.

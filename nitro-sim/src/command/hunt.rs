@@ -11,7 +11,7 @@ use nitro::host::Clock;
 use nitro::host::tokio::MachineClock;
 use nitro::time::Instant;
 
-use super::explore::jobs;
+use super::explore::{at_once, jobs};
 use super::files::{self, Output, Whole};
 use super::shrink::{Bounds, Smaller, name, why};
 use super::{FAIL, PASS, Problem, REFUSED, Shell, engine_of, report};
@@ -21,7 +21,7 @@ use crate::explore::interrupt::Interrupt;
 use crate::explore::progress::Progress;
 use crate::explore::{Seeds, Sweep, Tally};
 use crate::report::Report;
-use crate::run::{Run, system_of};
+use crate::run::Run;
 use crate::scenario::Scenario;
 use crate::shrink::Shrunk;
 
@@ -95,25 +95,20 @@ impl Shell<'_> {
         err: &mut dyn Write,
     ) -> Result<u8, Problem> {
         let file = &asked.scenario;
-        let text = files::read(file)?;
-        let scenario = Scenario::parse(file, &text, &self.systems.catalogue());
-        let scenario = scenario.map_err(|problems| problems.to_string())?;
+        let (scenario, _) = files::scenario(file, self.systems)?;
         let engine = engine_of(&asked.engine)?;
-        let cores = std::thread::available_parallelism().ok();
         let sweep = Sweep {
             scenario: &scenario,
             systems: self.systems,
             engine: &asked.engine,
             seeds: asked.seeds,
-            jobs: asked.jobs.or(cores).map_or(1, NonZero::get),
+            jobs: at_once(asked.jobs),
             swarm: !asked.no_swarm,
             stop_at: Some(1),
         };
-        let first = sweep.plan(asked.seeds.from());
-        if let Ok(plan) = &first {
-            let can = system_of(plan, self.systems, &*engine);
-            let system = can.map_err(|error| format!("{file}: {error}"))?;
-            let words = promised(&scenario.name, &promises(plan, system));
+        let first = sweep.first(&*engine);
+        if let Some((plan, system)) = first.map_err(|error| format!("{file}: {error}"))? {
+            let words = promised(&scenario.name, &promises(&plan, system));
             files::print(out, &words)?;
         }
         let found = Found::begin(asked, &scenario)?;

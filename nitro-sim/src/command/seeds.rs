@@ -3,18 +3,17 @@
 use std::env::{self, VarError};
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::explore::at_once;
 use super::files;
 use crate::engine;
 use crate::explore::{Kind, Seeds, Sweep, Tally};
 use crate::plan::Plan;
 use crate::replay::to_save;
 use crate::report::Report;
-use crate::run::{Run, run, system_of};
-use crate::scenario::Scenario;
+use crate::run::{Run, run};
 use crate::system::Systems;
 
 /// Says which seeds a test runs, where it is set: a number of them, or a range.
@@ -34,24 +33,18 @@ pub(super) fn assert_pass(file: &str, usual: u64, systems: &Systems) {
 fn passes(file: &str, usual: u64, systems: &Systems) -> Result<(), String> {
     let seeds = seeds(usual)?;
     let file = files::find_above(file);
-    let text = files::read(&file)?;
-    let scenario = Scenario::parse(&file, &text, &systems.catalogue());
-    let scenario = scenario.map_err(|problems| problems.to_string())?;
-    let jobs = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let (scenario, _) = files::scenario(&file, systems)?;
     let sweep = Sweep {
         scenario: &scenario,
         systems,
         engine: engine::NAMES[0],
         seeds,
-        jobs,
+        jobs: at_once(None),
         swarm: true,
         stop_at: Some(1),
     };
-    let plan = sweep.plan(seeds.from()).map_err(|error| error.to_string());
-    if let Ok(plan) = &plan {
-        let engine = engine::by_name(sweep.engine).ok_or("the default engine is missing")?;
-        system_of(plan, systems, &*engine).map_err(|error| error.to_string())?;
-    }
+    let engine = engine::by_name(sweep.engine).ok_or("the default engine is missing")?;
+    sweep.first(&*engine).map_err(|error| error.to_string())?;
     let tally = sweep.run(|_| ControlFlow::Continue(()));
     match tally.failures.iter().next() {
         Some((signature, kind)) => Err(shown(&sweep, &file, &tally, signature, kind)),

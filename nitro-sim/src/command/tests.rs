@@ -205,14 +205,18 @@ fn a_fault_the_engine_lacks_is_refused_before_the_run() {
     let slow =
         "[[fault]]\nkind = \"slow\"\nnode = \"server-1\"\nfactor = [2, 4]\nat_s = 1\n[checks]";
     let desk = Desk::new(&SCENARIO.replace("[checks]", slow));
-    let said = desk.say("run @s.toml --seed 1 --engine turmoil --save @plan.toml");
-    assert_eq!(said.code, 2);
-    assert!(
-        said.err
-            .contains("fault-2: turmoil cannot slow a node down"),
-        "{}",
-        said.err
-    );
+    let mut lines = vec!["run @s.toml --seed 1 --save @plan.toml".to_owned()];
+    // Whether or not the first seed draws that fault.
+    for seeds in ["0..2", "1..3", "2..4", "3..5"] {
+        lines.push(format!("explore @s.toml --seeds {seeds}"));
+        lines.push(format!("hunt @s.toml --seeds {seeds} --into @found"));
+    }
+    for line in lines {
+        let said = desk.say(&format!("{line} --engine turmoil"));
+        assert_eq!(said.code, 2, "{line}: {}", said.out);
+        let why = "fault-2: turmoil cannot slow a node down";
+        assert!(said.err.contains(why), "{line}: {}", said.err);
+    }
 }
 
 #[test]
