@@ -4,6 +4,7 @@ mod bad;
 mod cases;
 mod groups;
 mod model;
+pub(crate) mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;

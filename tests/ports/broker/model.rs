@@ -1,51 +1,16 @@
 //! Any sequence of requests does to a broker what it does to a plain model of one group.
-//!
-//! For each backend 200 sequences of 50 to 60 operations: 10,000 and more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nitro::Kind;
-use nitro::broker::{Broker, Consumer, Message, Pulled, Receipt, Reply, Request, Slow, Verdict};
+use nitro::broker::{Broker, Message, Pulled, Receipt, Reply, Request, Verdict};
 use nitro::host::Host;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
+use super::steps::{ATTEMPTS, BACKLOG, Step, VISIBLE, agree, group};
 use super::{Backend, On, Open, Setting};
-
-const VISIBLE: u64 = 50;
-const ATTEMPTS: u32 = 3;
-const BACKLOG: usize = 5;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Publish(Option<&'static str>),
-    PublishAgain(usize),
-    Pull(usize),
-    Settle(usize, Verdict),
-    Advance(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let key = prop_oneof![Just(None), Just(Some("k")), Just(Some("l"))];
-    let failed = |delay_ms| Verdict::Failed {
-        reason: "r".to_owned(),
-        delay_ms,
-    };
-    let returned = |delay_ms| Verdict::Returned { delay_ms };
-    let verdict = prop_oneof![
-        4 => Just(Verdict::Done),
-        2 => (0_u64..60).prop_map(failed),
-        1 => (0_u64..60).prop_map(returned),
-    ];
-    prop_oneof![
-        4 => key.prop_map(Step::Publish),
-        1 => (0_usize..8).prop_map(Step::PublishAgain),
-        4 => (1_usize..4).prop_map(Step::Pull),
-        4 => (0_usize..6, verdict).prop_map(|(which, verdict)| Step::Settle(which, verdict)),
-        2 => (0_u64..40).prop_map(Step::Advance),
-    ]
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -244,29 +209,15 @@ impl Pair {
 }
 
 fn agrees(backend: Backend) {
-    let config = Config {
-        cases: 200,
-        failure_persistence: None,
-        max_shrink_iters: 6000,
-        ..Config::default()
-    };
-    let steps = prop::collection::vec(step(), 50..60);
-    let ran = TestRunner::new(config).run(&steps, |steps| {
+    agree(|steps| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut setting = Setting::new(On::Memory);
             let broker = backend.open(&mut setting).await;
-            let consumer = Consumer {
-                visibility_ms: VISIBLE,
-                attempts_max: ATTEMPTS,
-                backlog_max: BACKLOG,
-                slow: Slow::Refuse,
-                ..Consumer::group("t", "g")
-            };
             let subscribe = Request::Subscribe {
                 subscription: "g".to_owned(),
-                consumer,
+                consumer: group(),
             };
             broker.ask(subscribe).await.unwrap();
             let mut pair = Pair {
@@ -282,7 +233,6 @@ fn agrees(backend: Backend) {
             Ok(())
         })
     });
-    ran.unwrap();
 }
 
 #[test]

@@ -1,25 +1,20 @@
 //! Any sequence of requests does to two nodes what it does to a plain model of one group, but for
 //! the time that messages and answers are on their way.
-//!
-//! 200 sequences of 50 to 60 operations: 10,000 and more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nitro::Kind;
 use nitro::broker::{
-    Broker, Consumer, DEAD_REASON, Delivered, Message, Receipt, Reply, Request, Slow, Verdict,
+    Broker, Consumer, DEAD_REASON, Delivered, Message, Receipt, Reply, Request, Verdict,
 };
 use nitro::host::Host;
 use nitro::registry::Registry;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
 use super::{On, Setting, run, start};
-
-const VISIBLE: u64 = 50;
-const ATTEMPTS: u32 = 3;
-const BACKLOG: usize = 5;
+use crate::broker::steps::{ATTEMPTS, BACKLOG, Step, VISIBLE, agree, group};
 
 /// How long an answer is on its way, at the most.
 const A_MOMENT: u64 = 10;
@@ -27,39 +22,6 @@ const A_MOMENT: u64 = 10;
 /// How long a pull waits: until what was put off comes back, and a node that was not asked for a
 /// while is tried again.
 const WAIT: u64 = 5_000;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Publish(Option<&'static str>),
-    PublishAgain(usize),
-    Pull(usize),
-    Settle(usize, Verdict),
-    Advance(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let key = prop_oneof![Just(None), Just(Some("k")), Just(Some("l"))];
-    let failed = |delay_ms| Verdict::Failed {
-        reason: "r".to_owned(),
-        delay_ms,
-    };
-    let returned = |delay_ms| Verdict::Returned { delay_ms };
-    let verdict = prop_oneof![
-        4 => Just(Verdict::Done),
-        2 => (0_u64..60).prop_map(failed),
-        1 => (0_u64..60).prop_map(returned),
-    ];
-    let short = 0_u64..40;
-    prop_oneof![
-        5 => key.prop_map(Step::Publish),
-        1 => (0_usize..8).prop_map(Step::PublishAgain),
-        4 => (1_usize..4).prop_map(Step::Pull),
-        4 => (0_usize..6, verdict).prop_map(|(which, verdict)| Step::Settle(which, verdict)),
-        2 => short.prop_map(Step::Advance),
-        // Long enough for a node to give back what nobody asks for.
-        1 => (900_u64..3_000).prop_map(Step::Advance),
-    ]
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -298,17 +260,13 @@ async fn settle(
     at.ask(request).await
 }
 
-async fn agree(setting: &Setting, steps: Vec<Step>) -> Result<(), TestCaseError> {
+async fn take(setting: &Setting, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let host = &setting.host;
     let registry = Registry::memory(host);
     let (publisher, receiver) = (start(host, &registry).await, start(host, &registry).await);
     let consumer = Consumer {
-        visibility_ms: VISIBLE,
-        attempts_max: ATTEMPTS,
-        backlog_max: BACKLOG,
-        slow: Slow::Refuse,
         dead_letter: Some("dead".to_owned()),
-        ..Consumer::group("t", "g")
+        ..group()
     };
     for (name, consumer) in [
         ("g", consumer),
@@ -337,19 +295,11 @@ async fn agree(setting: &Setting, steps: Vec<Step>) -> Result<(), TestCaseError>
 
 #[test]
 fn a_broker_over_http_agrees_with_a_plain_model() {
-    let config = Config {
-        cases: 200,
-        failure_persistence: None,
-        max_shrink_iters: 2_000,
-        ..Config::default()
-    };
-    let steps = prop::collection::vec(step(), 50..60);
-    let ran = TestRunner::new(config).run(&steps, |steps| {
+    agree(|steps| {
         let mut outcome = Ok(());
         run(On::Memory, async |setting: Setting| {
-            outcome = agree(&setting, steps).await;
+            outcome = take(&setting, steps).await;
         });
         outcome
     });
-    ran.unwrap();
 }
