@@ -114,7 +114,7 @@ impl Engine for Event {
     /// What is told is written by the run's process, which knows all of it: only that comes back.
     fn tell(&self, plan: &Plan, system: &System, tell: Tell) -> Result<Vec<u8>, Ended> {
         let started = Trace::new(plan.digest(), self.name());
-        let finished = process::in_child(self.limits(), |page, mut out: File| {
+        let finished = process::in_child(self.limits(system), |page, mut out: File| {
             let outcome = live(plan, system, started, page, tell, out.try_clone());
             page.end();
             // Nobody is left to hear of an error: the reader has gone.
@@ -128,7 +128,7 @@ impl Engine for Event {
     fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
         let header = first.header();
         let started = Trace::new(header.plan.clone(), header.engine.clone());
-        let finished = process::in_child(self.limits(), |page, out: File| {
+        let finished = process::in_child(self.limits(system), |page, out: File| {
             // An escape ends the process with a trace in place of a difference, which is one.
             let again = live(plan, system, started, page, outcome::whole, out.try_clone());
             // Nobody is left to hear of an error: the reader has gone.
@@ -149,10 +149,10 @@ impl Engine for Event {
 }
 
 impl Event {
-    fn limits(&self) -> Limits {
+    fn limits(&self, system: &System) -> Limits {
         Limits {
             wall_max: self.wall_max,
-            turn_max: self.turn_wall_max,
+            turn_max: system.longest_turn().unwrap_or(self.turn_wall_max),
         }
     }
 }
@@ -177,7 +177,7 @@ pub(super) fn told_apart(
     system: &System,
     tell: Tell,
 ) -> Result<Vec<u8>, Ended> {
-    let finished = process::in_child(Event::default().limits(), |_, mut out: File| {
+    let finished = process::in_child(Event::default().limits(system), |_, mut out: File| {
         // Nobody is left to hear of an error: the reader has gone.
         let _ = out.write_all(&tell(plan, system, &engine.run(plan, system)));
     });
