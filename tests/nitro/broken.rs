@@ -100,6 +100,7 @@ bugs! {
     transfer_not_resumed, "agreed", 5;
     view_misses_changes, "agreed", 1;
     votes_forgotten, "one leader per term", 2;
+    wire_reused_after_half_close, "converged", 1;
     wire_reused_after_timeout, "linearizable", 1;
 }
 

@@ -35,6 +35,7 @@
 //! | `transfer_not_resumed` | what had begun before a crash is not finished | agreed |
 //! | `view_misses_changes` | what happens between a list and a watch is missed | agreed |
 //! | `votes_forgotten` | a voter votes again after a restart | one leader per term |
+//! | `wire_reused_after_half_close` | a connection is kept though its server has ended its side | converged |
 //! | `wire_reused_after_timeout` | a connection is used again with an answer on its way | linearizable |
 //!
 //! Six more are variants of systems that stand beside this module: `feed_acks_before_sync`,
@@ -69,6 +70,7 @@ mod transfer_in_two_commits;
 mod transfer_not_resumed;
 mod view_misses_changes;
 mod votes_forgotten;
+mod wire_reused_after_half_close;
 mod wire_reused_after_timeout;
 
 use crate::plan::{Parameter, Plan};
@@ -128,6 +130,7 @@ pub fn systems() -> Vec<System> {
         transfer_not_resumed::system(),
         view_misses_changes::system(),
         votes_forgotten::system(),
+        wire_reused_after_half_close::system(),
         wire_reused_after_timeout::system(),
     ]
 }
