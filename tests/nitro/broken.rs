@@ -94,6 +94,7 @@ bugs! {
     replica_read_behind, "monotonic reads", 3;
     snapshot_loses_tail, "linearizable", 36;
     stream_deadline_on_head, "answered", 4;
+    subscriptions_left, "leaked", 1;
     swap_timeout_is_no, "linearizable", 2;
     tickets_reused, "unique", 6;
     transfer_in_two_commits, "linearizable", 6;

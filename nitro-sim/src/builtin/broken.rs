@@ -29,6 +29,7 @@
 //! | `replica_read_behind` | reads go to any replica, however far behind | monotonic reads |
 //! | `snapshot_loses_tail` | a snapshot cuts the log by more than it has | linearizable |
 //! | `stream_deadline_on_head` | a time limit ends where the stream begins | answered |
+//! | `subscriptions_left` | who waits in vain for news leaves its subscription behind | leaked |
 //! | `swap_timeout_is_no` | no answer in time is told as "it was not done" | linearizable |
 //! | `tickets_reused` | numbers are given out again after a restart | unique |
 //! | `transfer_in_two_commits` | a batch is two commits, and a crash comes between | linearizable |
@@ -64,6 +65,7 @@ mod replica_read_behind;
 mod service;
 mod snapshot_loses_tail;
 mod stream_deadline_on_head;
+mod subscriptions_left;
 mod swap_timeout_is_no;
 mod tickets_reused;
 mod transfer_in_two_commits;
@@ -124,6 +126,7 @@ pub fn systems() -> Vec<System> {
         replica_read_behind::system(),
         snapshot_loses_tail::system(),
         stream_deadline_on_head::system(),
+        subscriptions_left::system(),
         swap_timeout_is_no::system(),
         tickets_reused::system(),
         transfer_in_two_commits::system(),

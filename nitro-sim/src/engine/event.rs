@@ -205,7 +205,8 @@ fn live(
     let time_us = Arc::new(AtomicU64::new(0));
     let recorder = Recorder::new(trace)
         .with_time(Arc::clone(&time_us))
-        .with_tasks(plan.checks.tasks_max.is_some());
+        .with_tasks(plan.checks.tasks_max.is_some())
+        .with_held(plan.checks.subscriptions_max.is_some());
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
     if let Ok(mut out) = out {
