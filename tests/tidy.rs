@@ -21,15 +21,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "nitro",
         &[
-            &[
-                "assertion",
-                "buggify",
-                "error",
-                "held",
-                "latest",
-                "name",
-                "time",
-            ],
+            &["assertion", "buggify", "error", "latest", "name", "time"],
             &["address", "metadata", "service"],
             &["operation"],
             &["port"],

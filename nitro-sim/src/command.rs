@@ -355,7 +355,7 @@ impl Shell<'_> {
         let anew = || {
             let started = engine::anew(engine, self.systems);
             let started = started.map_err(|error| format!("the engine does not start: {error}"))?;
-            started.ok_or_else(|| format!("there is no engine \"{engine}\""))
+            started.ok_or_else(|| engine::missing(engine))
         };
         let verified = verify(&plan, self.systems, runs, anew)?;
         files::print(
@@ -403,9 +403,7 @@ impl Shell<'_> {
 }
 
 fn engine_of(name: &str) -> Result<Box<dyn Engine>, Problem> {
-    let known = || engine::NAMES.join(", ");
-    engine::by_name(name)
-        .ok_or_else(|| format!("there is no engine \"{name}\"; there are: {}", known()))
+    engine::by_name(name).ok_or_else(|| engine::missing(name))
 }
 
 fn show(run: &Run, command: String, out: &mut dyn Write) -> Result<u8, Problem> {

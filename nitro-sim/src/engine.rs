@@ -1,23 +1,44 @@
 //! What makes a trace of a plan. An engine that cannot do what a plan asks refuses before the
 //! run, by name.
+//!
+//! Which engines a program has depends on the machine and on how it was built: [`NAMES`]. The cfg
+//! `madsim` puts the madsim engine in the event engine's place; the cfg `elsewhere` builds on Linux
+//! what there is on other machines, which is turmoil alone.
 
+#[cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(elsewhere)
+))]
+mod apart;
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(elsewhere)
+)))]
+#[path = "engine/elsewhere.rs"]
+mod apart;
 mod ended;
 #[cfg(all(
     target_os = "linux",
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64"),
+    not(elsewhere),
     not(madsim)
 ))]
 pub mod event;
-#[cfg(not(all(
+mod launch;
+mod logs;
+#[cfg(all(
     target_os = "linux",
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(madsim)
-)))]
-#[path = "engine/elsewhere.rs"]
-pub mod event;
-mod logs;
+    not(elsewhere),
+    madsim
+))]
+pub mod madsim;
 pub mod turmoil;
 
 use std::fmt;
@@ -32,10 +53,30 @@ use crate::scenario::Network;
 use crate::system::{Source, System};
 pub use crate::trace::Ended;
 use crate::trace::{Difference, Trace};
-pub use event::{DEFAULT_NOTE, NAMES, Worker, anew, by_name};
+pub use apart::{DEFAULT_NOTE, NAMES, Worker, anew, by_name};
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
+
+/// Why there is no engine of a name, and what to do.
+pub fn missing(name: &str) -> String {
+    let known = NAMES.join(", ");
+    let why = match name {
+        "madsim" => {
+            "this program was built without the engine madsim, which takes a build of its own \
+             (Linux), beside the usual one:\n    \
+             RUSTFLAGS=\"--cfg madsim\" cargo run --release --target-dir target/madsim \
+             -p nitro-sim -- run ... --engine madsim\n\
+             it has"
+        }
+        "event" => {
+            "the engine event is for Linux on x86-64 or aarch64, with glibc, and not in a program \
+             that was built with --cfg madsim; this one has"
+        }
+        _ => return format!("there is no engine \"{name}\"; there are: {known}"),
+    };
+    format!("{why}: {known}")
+}
 
 /// The tricks that a plan asks for.
 fn tricks(plan: &Plan) -> Tricks {

@@ -25,6 +25,9 @@
 //! | 1 | [`record`], [`scenario`], then [`network`], [`system`] | what they are made of |
 //! | 0 | [`draw`], [`fault`], [`latency`], [`operation`], [`trace`] | plain data, and choices from a seed |
 //!
+//! Engines: `event` (Linux), `turmoil`, and `madsim` in a program that is built with `--cfg madsim`;
+//! see [`engine`].
+//!
 //! A plan holds no randomness; a trace holds no wall-clock time, pointer or hash order.
 
 pub mod builtin;

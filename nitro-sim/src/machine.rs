@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use nitro::host::tasks::{TokioTasks, panic_message};
+use nitro::host::tasks::panic_message;
 use nitro::host::{Clock, Entropy, Host, Network, Task, Tasks};
 use nitro::time::Instant;
 
@@ -88,14 +88,15 @@ impl Machines {
     }
 
     /// The host of a node in one of its lives. The disk is that of its earlier lives; the
-    /// randomness is its own. `network` makes its network, whose own work runs on the tasks. `life`
-    /// ends the tasks where the engine cannot drop them in one order itself.
+    /// randomness is its own. `clock` and `spawner`, which runs its tasks, are the engine's. `network`
+    /// makes its network, whose own work runs on the tasks. `life` ends the tasks where the engine
+    /// cannot drop them in one order itself.
     pub fn host(
         &self,
         name: &Arc<str>,
         incarnation: u32,
         life: Option<&Lifeline>,
-        clock: Arc<dyn Clock>,
+        (clock, spawner): (Arc<dyn Clock>, Arc<dyn Tasks>),
         network: impl FnOnce(Arc<dyn Tasks>) -> Arc<dyn Network>,
     ) -> Host {
         let moments =
@@ -108,6 +109,7 @@ impl Machines {
             life: life.cloned(),
             disk: self.disks[name].clone(),
             disk_busy_until: Arc::new(Mutex::new(Instant::ORIGIN)),
+            spawner,
         });
         let life = format!("{name}/{incarnation}");
         let entropy = SeededEntropy {
@@ -157,7 +159,7 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// Tasks of the node's own runtime, whose panics are recorded.
+/// Tasks of the engine, whose panics are recorded.
 struct WatchedTasks {
     chance: Chance,
     name: Arc<str>,
@@ -167,6 +169,7 @@ struct WatchedTasks {
     disk: SimulatedDisk,
     /// When the disk has done what blocking work has asked of it so far.
     disk_busy_until: Arc<Mutex<Instant>>,
+    spawner: Arc<dyn Tasks>,
 }
 
 impl Tasks for WatchedTasks {
@@ -193,7 +196,7 @@ impl Tasks for WatchedTasks {
                 resume_unwind(panic);
             }
         };
-        TokioTasks.spawn(name, Box::pin(watched))
+        self.spawner.spawn(name, Box::pin(watched))
     }
 
     /// Runs the work in one go in a task, because a thread of its own would not be simulated, once

@@ -13,7 +13,8 @@
 //!   where nobody listens after a round trip.
 //!
 //! Datagrams are lost where streams wait, and held ones arrive when they are released. What was
-//! in flight when a fault set in still arrives. Absent: bandwidth, duplication, corruption, MTU.
+//! in flight when a fault set in still arrives. Where the network below takes no time, the links
+//! have a latency too. Absent: bandwidth, duplication, corruption, MTU.
 //!
 //! [`Network`]: nitro::host::Network
 

@@ -156,7 +156,7 @@ impl Shell<'_> {
     pub(super) fn run_small(&self, plan: &Plan, engine: &str) -> Result<Run, Problem> {
         let anew = engine::anew(engine, self.systems);
         let anew = anew.map_err(|error| format!("the engine does not start: {error}"))?;
-        let anew = anew.ok_or_else(|| format!("there is no engine \"{engine}\""))?;
+        let anew = anew.ok_or_else(|| engine::missing(engine))?;
         run(plan, self.systems, &*anew).map_err(|error| error.to_string())
     }
 

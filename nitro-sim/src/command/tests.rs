@@ -3,13 +3,11 @@
 mod hunt;
 mod kept;
 mod report;
-mod rough;
 
 use std::path::Path;
 
 use super::*;
 use crate::builtin;
-use crate::system::Source;
 
 const SCENARIO: &str = r#"
 name = "brief"
@@ -35,7 +33,6 @@ converged_within_s = 0.5
 /// A directory with a scenario in it, and the command line beside it.
 struct Desk {
     directory: tempfile::TempDir,
-    systems: Source,
 }
 
 struct Said {
@@ -48,10 +45,7 @@ impl Desk {
     fn new(scenario: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("s.toml"), scenario).unwrap();
-        Self {
-            directory,
-            systems: builtin::systems,
-        }
+        Self { directory }
     }
 
     fn path(&self, name: &str) -> String {
@@ -60,7 +54,7 @@ impl Desk {
 
     /// Runs a command line; words that begin with `@` are files of the directory.
     fn say(&self, line: &str) -> Said {
-        let systems = Systems::made_by(self.systems);
+        let systems = Systems::made_by(builtin::systems);
         let words = line.split(' ').map(|word| match word.strip_prefix('@') {
             Some(name) => self.path(name).into(),
             None => OsString::from(word),
@@ -166,7 +160,19 @@ fn seeds_files_and_engines_that_are_wrong_exit_two_with_the_reason() {
         ("run @missing.toml --seed 1", "missing.toml cannot be read"),
         (
             "run @s.toml --seed 1 --engine madsim",
-            "there is no engine \"madsim\"; there are: event, turmoil",
+            "this program was built without the engine madsim",
+        ),
+        (
+            "verify @s.toml --seed 1 --engine madsim",
+            "RUSTFLAGS=\"--cfg madsim\" cargo run --release --target-dir target/madsim -p nitro-sim",
+        ),
+        (
+            "explore @s.toml --seeds 9 --engine madsim",
+            "this program was built without the engine madsim",
+        ),
+        (
+            "run @s.toml --seed 1 --engine real",
+            "there is no engine \"real\"; there are: event, turmoil",
         ),
         (
             "run @s.toml --seed 1 --save @no/where",

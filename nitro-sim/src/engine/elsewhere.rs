@@ -1,11 +1,11 @@
-//! What stands in the event engine's place where that does not run: turmoil is the only engine
-//! there, and no run has a process of its own.
+//! What stands in the place of [`apart`](super::apart) where no run has a process of its own:
+//! turmoil is the only engine there.
 
 use std::convert::Infallible;
 use std::io;
 
 use super::turmoil::Turmoil;
-use super::{Ended, Engine, Job, Tell};
+use super::{Ended, Engine, Job, Outcome, Tell};
 use crate::plan::Plan;
 use crate::system::{Source, System, Systems};
 
@@ -35,14 +35,14 @@ pub fn anew(name: &str, _: &Systems) -> io::Result<Option<Box<dyn Engine>>> {
     Ok(by_name(name))
 }
 
-/// Runs a plan of another engine, and answers with what `tell` says.
+/// Runs a plan by `run`, which is given nothing here, and answers with what `tell` says.
 pub(super) fn told_apart(
-    engine: &(dyn Engine + Sync),
     plan: &Plan,
     system: &System,
     tell: Tell,
+    run: impl FnOnce(()) -> Outcome,
 ) -> Result<Vec<u8>, Ended> {
-    Ok(tell(plan, system, &engine.run(plan, system)))
+    Ok(tell(plan, system, &run(())))
 }
 
 /// A process that has done nothing before: here there is none.

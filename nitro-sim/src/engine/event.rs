@@ -5,28 +5,24 @@
 //! with nothing to do says by that until when ([`turn`]), and the cluster ([`cluster`]) sets the
 //! time to whatever comes first and enters just that node. Nothing ticks: idle time is free.
 //!
-//! Each run has a process of its own ([`process`]), forked, and a fresh thread in it, so that what
-//! a run leaves behind in statics and thread-locals reaches no other. What leaves the simulation
-//! ends the run with its name ([`escape`]). A test's runs come from a process that has done nothing
-//! before ([`worker`]).
+//! Each run has a process of its own ([`apart`](super::apart)), forked, and a fresh thread in it, so
+//! that what a run leaves behind in statics and thread-locals reaches no other. What leaves the
+//! simulation ends the run with its name ([`escape`]). A test's runs come from a process that has
+//! done nothing before ([`Worker`](super::Worker)).
 
 mod clock;
 mod cluster;
 mod escape;
 mod faults;
-mod here;
+pub(in crate::engine) mod here;
 mod leaks;
 mod life;
-mod logs;
 pub mod net;
-mod outcome;
-mod process;
+mod open_files;
 mod ready;
 mod shim;
 mod timers;
 mod turn;
-mod watch;
-mod worker;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -41,6 +37,9 @@ use nitro::host::tasks::panic_message;
 use nitro::host::tokio::MachineClock;
 use nitro::time::Instant;
 
+use super::apart::process::{self, End, Limits};
+use super::apart::watch::{self, Page};
+use super::apart::{TURN_WALL_MAX, logs, outcome};
 use super::{Ended, Engine, Outcome, Tell, WALL_MAX};
 use crate::draw::Draw;
 use crate::fault::Fault;
@@ -50,14 +49,6 @@ use crate::system::System;
 use crate::trace::{Difference, Trace};
 use cluster::Cluster;
 use escape::Escape;
-pub use here::{DEFAULT_NOTE, NAMES, anew, by_name};
-use process::{End, Limits};
-use watch::Page;
-pub use worker::Worker;
-
-/// The longest a turn of a node may take of this machine's time. A turn is short work; even one on
-/// a busy machine takes milliseconds.
-pub const TURN_WALL_MAX: Duration = Duration::from_secs(20);
 
 /// How many files a node's runtime has open: one to wait on, one to be woken by, and two by which
 /// it would hear of signals.
@@ -94,27 +85,20 @@ impl Engine for Event {
     }
 
     fn supports_nodes(&self, count: usize) -> Result<(), String> {
-        fits(count as u64, process::raise_open_files())
+        fits(count as u64, open_files::raise_open_files())
     }
 
     fn run(&self, plan: &Plan, system: &System) -> Outcome {
         let wall = MachineClock::new();
         let told = self.tell(plan, system, outcome::whole);
-        let read = told.and_then(|told| {
-            outcome::read(&told).ok_or_else(|| Ended::Panicked {
-                at_us: 0,
-                message: "the run's process did not say all of it".to_owned(),
-            })
-        });
         let wall = wall.now().since(Instant::ORIGIN);
-        let outcome = read.unwrap_or_else(|ended| Outcome::without_trace(plan, self.name(), ended));
-        Outcome { wall, ..outcome }
+        outcome::received(told, plan, self.name(), wall)
     }
 
     /// What is told is written by the run's process, which knows all of it: only that comes back.
     fn tell(&self, plan: &Plan, system: &System, tell: Tell) -> Result<Vec<u8>, Ended> {
         let started = Trace::new(plan.digest(), self.name());
-        let finished = process::in_child(self.limits(system), |page, mut out: File| {
+        let finished = process::in_child(self.limits(), |page, mut out: File| {
             let outcome = live(plan, system, started, page, tell, out.try_clone());
             page.end();
             // Nobody is left to hear of an error: the reader has gone.
@@ -128,7 +112,7 @@ impl Engine for Event {
     fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
         let header = first.header();
         let started = Trace::new(header.plan.clone(), header.engine.clone());
-        let finished = process::in_child(self.limits(system), |page, out: File| {
+        let finished = process::in_child(self.limits(), |page, out: File| {
             // An escape ends the process with a trace in place of a difference, which is one.
             let again = live(plan, system, started, page, outcome::whole, out.try_clone());
             // Nobody is left to hear of an error: the reader has gone.
@@ -149,10 +133,10 @@ impl Engine for Event {
 }
 
 impl Event {
-    fn limits(&self, system: &System) -> Limits {
+    fn limits(&self) -> Limits {
         Limits {
             wall_max: self.wall_max,
-            turn_max: system.longest_turn().unwrap_or(self.turn_wall_max),
+            turn_max: self.turn_wall_max,
         }
     }
 }
@@ -168,20 +152,6 @@ fn fits(nodes: u64, allowed: u64) -> Result<(), String> {
         "{nodes} nodes need {needed} open files, and this process may open {allowed}: raise its \
          hard limit (`ulimit -Hn {needed}`, LimitNOFILE= of a service), or take at most {most} nodes"
     ))
-}
-
-/// Runs a plan of another engine in a process of its own, which answers with what `tell` says.
-pub(super) fn told_apart(
-    engine: &(dyn Engine + Sync),
-    plan: &Plan,
-    system: &System,
-    tell: Tell,
-) -> Result<Vec<u8>, Ended> {
-    let finished = process::in_child(Event::default().limits(system), |_, mut out: File| {
-        // Nobody is left to hear of an error: the reader has gone.
-        let _ = out.write_all(&tell(plan, system, &engine.run(plan, system)));
-    });
-    outcome::told(finished, plan)
 }
 
 type OnEscape = Box<dyn FnOnce(Escape)>;
@@ -201,12 +171,11 @@ fn live(
     tell: Tell,
     out: io::Result<File>,
 ) -> Outcome {
-    process::raise_open_files();
+    open_files::raise_open_files();
     let time_us = Arc::new(AtomicU64::new(0));
     let recorder = Recorder::new(trace)
         .with_time(Arc::clone(&time_us))
-        .with_tasks(plan.checks.tasks_max.is_some())
-        .with_held(plan.checks.subscriptions_max.is_some());
+        .with_tasks(plan.checks.tasks_max.is_some());
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
     if let Ok(mut out) = out {

@@ -7,7 +7,6 @@
 
 mod clock;
 mod cluster;
-mod launch;
 mod logs;
 mod sockets;
 
@@ -77,8 +76,7 @@ impl Engine for Turmoil {
     fn run(&self, plan: &Plan, system: &System) -> Outcome {
         let wall = MachineClock::new();
         let recorder = Recorder::new(Trace::new(plan.digest(), self.name()))
-            .with_tasks(plan.checks.tasks_max.is_some())
-            .with_held(plan.checks.subscriptions_max.is_some());
+            .with_tasks(plan.checks.tasks_max.is_some());
         let (ended, trace) = logs::recorded(&recorder, || {
             let mut cluster = Cluster::new(plan, system, recorder.clone());
             let ended = drive(&mut cluster, &recorder, &wall);
@@ -90,7 +88,7 @@ impl Engine for Turmoil {
 
     /// The run has a process of its own where there are such: there, whatever it does is a result.
     fn tell(&self, plan: &Plan, system: &System, tell: super::Tell) -> Result<Vec<u8>, Ended> {
-        super::event::told_apart(self, plan, system, tell)
+        super::apart::told_apart(plan, system, tell, |_| self.run(plan, system))
     }
 }
 
@@ -120,4 +118,4 @@ fn drive(cluster: &mut Cluster<'_>, recorder: &Recorder, wall: &MachineClock) ->
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -68,27 +68,33 @@ impl LinkedDatagram {
         let Some(sender) = sender.filter(|sender| *sender != self.at.node) else {
             return true;
         };
-        let (outcome, due) = match self.at.links.fate(sender, self.at.node) {
-            Fate::Goes(later) if later.is_zero() => (MessageOutcome::Sent, None),
-            Fate::Goes(later) if self.has_room() => {
-                (MessageOutcome::Delayed, Some(self.at.clock.now() + later))
+        let links = &self.at.links;
+        let latency = links.latency(sender, self.at.node);
+        let due = |later| Some(self.at.clock.now() + later + latency);
+        let (outcome, due) = match links.fate(sender, self.at.node) {
+            Fate::Goes(later) if later.is_zero() && latency.is_zero() => {
+                let message = self.record(sender, bytes.len(), MessageOutcome::Sent);
+                self.record_received(message);
+                return true;
             }
+            Fate::Goes(later) if self.has_room() => match later.is_zero() {
+                true => (MessageOutcome::Sent, due(later)),
+                false => (MessageOutcome::Delayed, due(later)),
+            },
             Fate::Held if self.has_room() => (MessageOutcome::Held, None),
             _ => (MessageOutcome::Dropped, None),
         };
         let message = self.record(sender, bytes.len(), outcome);
-        match outcome {
-            MessageOutcome::Sent => self.record_received(message),
-            MessageOutcome::Dropped => {}
-            MessageOutcome::Delayed | MessageOutcome::Held => self.lock().push(Waiting {
+        if outcome != MessageOutcome::Dropped {
+            self.lock().push(Waiting {
                 bytes: bytes.to_vec(),
                 from,
                 sender,
                 due,
                 message,
-            }),
+            });
         }
-        outcome == MessageOutcome::Sent
+        false
     }
 
     /// Records a datagram, only now, as what its sender did; one that has crashed does nothing.

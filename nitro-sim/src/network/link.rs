@@ -24,6 +24,9 @@ pub struct Links {
     recorder: Recorder,
     /// How long a message takes at least when nothing is wrong.
     pub(super) latency_min: Duration,
+    /// How many microseconds a message takes, at least and at most, where the network below the
+    /// links takes no time.
+    latency_us: Option<[u64; 2]>,
 }
 
 #[derive(Debug)]
@@ -127,7 +130,25 @@ impl Links {
             passages: Arc::default(),
             recorder,
             latency_min,
+            latency_us: None,
         }
+    }
+
+    /// The same links, over a network that takes no time: each message takes as long as is drawn
+    /// from these microseconds, at least and at most.
+    pub fn with_latency(mut self, latency_us: [u64; 2]) -> Self {
+        self.latency_us = Some(latency_us);
+        self
+    }
+
+    /// How long a message takes now when nothing is wrong, besides what the network below takes.
+    pub(super) fn latency(&self, from: usize, to: usize) -> Duration {
+        let drawn = self.latency_us.and_then(|[least, most]| {
+            let mut state = self.lock();
+            let link = state.links.get_mut(&(from, to))?;
+            Some(Duration::from_micros(link.draw.whole(least, most)))
+        });
+        drawn.unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -274,7 +295,7 @@ impl Links {
         let mut wait = Duration::ZERO;
         for (from, to) in [(from, to), (to, from)] {
             match self.decide(from, to, OPEN_AGAIN_FIRST) {
-                Fate::Goes(later) | Fate::Lost(later) => wait += later,
+                Fate::Goes(later) | Fate::Lost(later) => wait += later + self.latency(from, to),
                 Fate::Blocked | Fate::Held => return Reach::Silent,
             }
         }

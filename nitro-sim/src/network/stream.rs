@@ -225,7 +225,8 @@ impl AsyncWrite for LinkedStream {
         state.queued_bytes += length;
         let start = state.written;
         state.written += length as u64;
-        let due = now + later;
+        let links = &shared.at.links;
+        let due = now + later + links.latency(shared.at.node, shared.peer);
         state.queue.push_back(Chunk { bytes, due });
         drop(state);
         let message = shared.at.record_message(shared.peer, length, outcome);

@@ -169,7 +169,7 @@ fn judge(source: Source, question: &[u8]) -> Vec<u8> {
 
 fn judged(systems: &Systems, question: &Question) -> Result<Summary, String> {
     let name = &question.engine;
-    let engine = engine::by_name(name).ok_or_else(|| format!("there is no engine \"{name}\""))?;
+    let engine = engine::by_name(name).ok_or_else(|| engine::missing(name))?;
     let summary = summarize(&question.plan, systems, &*engine, question.twice);
     summary.map_err(|error| error.to_string())
 }

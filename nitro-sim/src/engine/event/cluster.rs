@@ -12,15 +12,16 @@ use super::life::{self, Life, Part};
 use super::net::{Net, NetSettings};
 use super::ready::Ready;
 use super::turn::{Machine, Ran};
-use super::watch::{self, Page};
 use crate::draw::{Draw, Moments};
 use crate::engine::Ended;
+use crate::engine::apart::watch::{self, Page};
+use crate::engine::launch::skip_unsettled;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::scenario::Yields;
 use crate::system::System;
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::trace::{EventKind, Trace};
 
 /// How long the run goes on after its planned end, so that an operation that is late by more than
 /// the tolerance is seen to be.
@@ -349,16 +350,7 @@ impl<'p> Cluster<'p> {
     /// Ends the run, as it `ended`: its trace.
     pub(super) fn finish(mut self, ended: &Ended) -> Trace {
         let at_us = self.now_us();
-        for operation in &self.plan.operations {
-            if !self.recorder.is_settled(operation.id) {
-                let kind = EventKind::Outcome {
-                    operation: operation.id,
-                    outcome: OperationOutcome::Skipped,
-                };
-                self.recorder.unsilence(&operation.node);
-                self.recorder.record(at_us, Some(&operation.node), kind);
-            }
-        }
+        skip_unsettled(self.plan, &self.recorder, at_us);
         let ids = self.plan.fault_ids();
         let mut trace = self.recorder.finish(at_us, ids.into_iter());
         if *ended == Ended::Finished {

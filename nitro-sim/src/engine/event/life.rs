@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
-use nitro::host::Clock;
-use nitro::host::tasks::panic_message;
+use nitro::host::tasks::{TokioTasks, panic_message};
+use nitro::host::{Clock, Tasks};
 use nitro::latest;
 use serde_json::Value;
 
@@ -121,10 +121,11 @@ impl Part {
         };
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let network = |_| net.network(self.number);
+        let machine = (Arc::clone(&clock), Arc::new(TokioTasks) as Arc<dyn Tasks>);
         let host = self
             .machines
             // A run's process is new, so its runtimes drop their tasks in one order.
-            .host(&self.name, incarnation, None, Arc::clone(&clock), network);
+            .host(&self.name, incarnation, None, machine, network);
         let node = Node::new(NodeParts {
             name: Arc::clone(&self.name),
             role: self.role_name.clone(),

@@ -1,14 +1,10 @@
 //! Virtual time on turmoil.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use nitro::host::tokio::MachineClock;
 use nitro::host::{Clock, Timer};
 use nitro::time::{Instant, WallTime};
 
-/// The civil time at which every run begins: 2026-01-01T00:00:00Z.
-pub(super) const EPOCH_UNIX_SECONDS: u64 = 1_767_225_600;
+use crate::engine::launch::{Death, wall};
 
 /// The clock of one life of a node: the paused clock of its runtime, counted from the start of
 /// the run.
@@ -18,27 +14,6 @@ pub(super) struct VirtualClock {
     /// When this life began.
     born: Instant,
     death: Death,
-}
-
-/// The time at which a life of a node ended; `u64::MAX` while it lasts.
-///
-/// What is dropped with a crashed node may still ask for the time, outside of any runtime.
-#[derive(Clone, Debug)]
-pub(super) struct Death(Arc<AtomicU64>);
-
-impl Death {
-    pub(super) fn none() -> Self {
-        Self(Arc::new(AtomicU64::new(u64::MAX)))
-    }
-
-    pub(super) fn set(&self, at: Instant) {
-        self.0.store(at.as_nanos(), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Option<Instant> {
-        let nanos = self.0.load(Ordering::Relaxed);
-        (nanos != u64::MAX).then(|| Instant::from_nanos(nanos))
-    }
 }
 
 impl VirtualClock {
@@ -60,8 +35,7 @@ impl Clock for VirtualClock {
     }
 
     fn wall(&self) -> WallTime {
-        let nanos = EPOCH_UNIX_SECONDS * 1_000_000_000 + self.now().as_nanos();
-        WallTime::from_unix_nanos(nanos)
+        wall(self.now())
     }
 
     fn timer(&self, at: Instant) -> Box<dyn Timer> {

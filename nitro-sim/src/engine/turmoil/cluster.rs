@@ -1,15 +1,15 @@
 //! The nodes of a run and what is done to them, tick by tick.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use nitro::host::tasks::TokioTasks;
 use nitro::time::Instant;
-use serde_json::Value;
 
-use super::clock::EPOCH_UNIX_SECONDS;
-use super::launch::{Launch, Life};
+use super::clock::VirtualClock;
+use super::sockets::Sockets;
+use crate::engine::launch::{EPOCH_UNIX_SECONDS, Launch, Machine, launches, skip_unsettled};
 use crate::engine::tricks;
 use crate::fault::{Fault, Phase, PlannedFault};
 use crate::machine::Machines;
@@ -18,7 +18,7 @@ use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::system::System;
-use crate::trace::{EventKind, OperationOutcome, Trace};
+use crate::trace::{EventKind, Trace};
 
 /// One step of virtual time: what tokio's timers can tell apart.
 const TICK: Duration = Duration::from_millis(1);
@@ -84,7 +84,7 @@ impl<'p> Cluster<'p> {
         };
         for launch in cluster.launches.clone() {
             let begun = Arc::clone(&launch);
-            cluster.sim.host(&*launch.name, move || begun.begin());
+            cluster.sim.host(&*launch.name, move || begin(&begun));
             cluster.record_start(&launch);
         }
         cluster
@@ -128,16 +128,7 @@ impl<'p> Cluster<'p> {
     /// Ends the run.
     pub(super) fn finish(self) -> Trace {
         let at_us = self.now_us();
-        for operation in &self.plan.operations {
-            if !self.recorder.is_settled(operation.id) {
-                let kind = EventKind::Outcome {
-                    operation: operation.id,
-                    outcome: OperationOutcome::Skipped,
-                };
-                self.recorder.unsilence(&operation.node);
-                self.recorder.record(at_us, Some(&operation.node), kind);
-            }
-        }
+        skip_unsettled(self.plan, &self.recorder, at_us);
         let ids = self.plan.fault_ids();
         let trace = self.recorder.finish(at_us, ids.into_iter());
         // What the nodes do while they are dropped is after the end: the trace is a copy.
@@ -253,6 +244,26 @@ impl<'p> Cluster<'p> {
     }
 }
 
+/// Begins a life of a node. Called outside of its runtime; what it returns runs on it, and does not
+/// end by itself: the cluster ends it, so that the node's sockets close.
+fn begin(launch: &Arc<Launch>) -> impl Future<Output = turmoil::Result> + use<> {
+    let incarnation = launch.begin();
+    let launch = Arc::clone(launch);
+    async move {
+        let sockets = Sockets {
+            name: Arc::clone(&launch.name),
+            address: launch.address,
+        };
+        let machine = Machine {
+            clock: Arc::new(VirtualClock::begin(launch.life().death.clone())),
+            sockets: Arc::new(sockets),
+            tasks: Arc::new(TokioTasks),
+        };
+        launch.live(incarnation, machine).await;
+        std::future::pending().await
+    }
+}
+
 /// How long a message takes: at least and at most.
 fn bounds_us(plan: &Plan) -> [u64; 2] {
     let bounds = plan.network.latency.bounds_us();
@@ -276,49 +287,4 @@ fn builder(plan: &Plan) -> turmoil::Builder {
         .tcp_capacity(TCP_CAPACITY)
         .udp_capacity(UDP_CAPACITY);
     builder
-}
-
-fn launches(
-    plan: &Plan,
-    system: &System,
-    nodes: &[(Arc<str>, IpAddr)],
-    machines: &Arc<Machines>,
-    links: &Links,
-    recorder: &Recorder,
-) -> Vec<Arc<Launch>> {
-    let mut peers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let parameters: BTreeMap<String, Value> = plan
-        .parameters
-        .iter()
-        .map(|(name, value)| (name.clone(), serde_json::json!(value)))
-        .collect();
-    for node in &plan.nodes {
-        let names = peers.entry(node.role.clone()).or_default();
-        names.push(node.name.clone());
-    }
-    let peers = Arc::new(peers);
-    let launch = |(number, (name, address)): (usize, &(Arc<str>, IpAddr))| {
-        let role_name = plan.nodes[number].role.clone();
-        let role = system.find_role(&role_name);
-        let is_own = |other: &&crate::operation::PlannedOperation| other.node == **name;
-        Arc::new(Launch {
-            name: Arc::clone(name),
-            number,
-            address: *address,
-            role: Arc::clone(role.expect("a plan's roles are its system's")),
-            index: peers[&role_name]
-                .iter()
-                .position(|n| *n == **name)
-                .unwrap_or(0),
-            role_name,
-            peers: Arc::clone(&peers),
-            parameters: parameters.clone(),
-            operations: plan.operations.iter().filter(is_own).cloned().collect(),
-            machines: Arc::clone(machines),
-            links: links.clone(),
-            recorder: recorder.clone(),
-            life: Mutex::new(Life::new()),
-        })
-    };
-    nodes.iter().enumerate().map(launch).collect()
 }

@@ -22,14 +22,14 @@ use crate::system::{Node, Operation, System, Systems};
 use crate::trace::{EventKind, LogLevel, OperationOutcome, Trace};
 
 /// A scenario of one server and one client, with what is added at its end.
-pub(super) fn duo(duration_s: u32, added: &str) -> String {
+pub(in crate::engine) fn duo(duration_s: u32, added: &str) -> String {
     format!(
         "name = \"duo\"\nsystem = \"test\"\nduration_s = {duration_s}\n\
          [nodes]\nserver = 1\nclient = 1\n[network]\nlatency_ms = 2\n{added}"
     )
 }
 
-pub(super) fn plan(text: &str, seed: u64, system: &System) -> Plan {
+pub(in crate::engine) fn plan(text: &str, seed: u64, system: &System) -> Plan {
     let systems = Systems::new([system.clone()]);
     let scenario = Scenario::parse("test.toml", text, &systems.catalogue());
     Plan::new(&scenario.unwrap_or_else(|error| panic!("{error}")), seed).unwrap()
@@ -39,19 +39,19 @@ pub(super) fn outcome(text: &str, system: &System) -> Outcome {
     Turmoil.run(&plan(text, 1, system), system)
 }
 
-pub(super) fn ms(ms: u64) -> Instant {
+pub(in crate::engine) fn ms(ms: u64) -> Instant {
     Instant::ORIGIN + Duration::from_millis(ms)
 }
 
 /// What was noted under a name, with the millisecond it was noted at.
-pub(super) fn noted(trace: &Trace, name: &str) -> Vec<(u64, Value)> {
+pub(in crate::engine) fn noted(trace: &Trace, name: &str) -> Vec<(u64, Value)> {
     let notes = trace.notes(name);
     notes
         .map(|(event, value)| (event.at_us / 1000, value.clone()))
         .collect()
 }
 
-fn lone(
+pub(in crate::engine) fn lone(
     role: impl Fn(Node) -> futures_util::future::BoxFuture<'static, nitro::Result<()>>
     + Send
     + Sync
@@ -62,7 +62,7 @@ fn lone(
         .role("client", |_| std::future::pending())
 }
 
-const CRASH: &str = "[[fault]]\nkind = \"crash\"\nnode = \"server-1\"\nat_s = 2\n\
+pub(in crate::engine) const CRASH: &str = "[[fault]]\nkind = \"crash\"\nnode = \"server-1\"\nat_s = 2\n\
                      restart_after_s = 1\n";
 
 /// Short, because turmoil without optimization is slow.

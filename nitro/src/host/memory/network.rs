@@ -110,6 +110,38 @@ pub struct Attached {
 }
 
 impl Attached {
+    /// The host's address.
+    pub fn address(&self) -> IpAddr {
+        self.own
+    }
+
+    /// Opens a stream, and tells this end's address, as the other end sees it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::connect`].
+    pub fn open(&self, to: &Address) -> io::Result<(Box<dyn Stream>, Address)> {
+        let Address::Tcp { host, port } = to else {
+            return Err(unsupported(to));
+        };
+        let mut table = self.network.lock();
+        let target = SocketAddr::new(table.ip(host, self.own)?, *port);
+        let refused = || {
+            io::Error::new(
+                ErrorKind::ConnectionRefused,
+                format!("nobody listens at {to}"),
+            )
+        };
+        let backlog = table.listeners.get(&target).ok_or_else(refused)?.clone();
+        let port = table.free_port(|_, _| false)?;
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        let from = Address::from(SocketAddr::new(self.own, port));
+        backlog
+            .try_send((Box::new(far), from.clone()))
+            .map_err(|_| refused())?;
+        Ok((Box::new(near), from))
+    }
+
     fn bind(
         &self,
         at: SocketAddr,
@@ -129,28 +161,6 @@ impl Attached {
         let port = table.free_port(|table, port| taken(table, SocketAddr::new(self.own, port)))?;
         Ok(SocketAddr::new(self.own, port))
     }
-
-    fn open(&self, to: &Address) -> io::Result<Box<dyn Stream>> {
-        let Address::Tcp { host, port } = to else {
-            return Err(unsupported(to));
-        };
-        let mut table = self.network.lock();
-        let target = SocketAddr::new(table.ip(host, self.own)?, *port);
-        let refused = || {
-            io::Error::new(
-                ErrorKind::ConnectionRefused,
-                format!("nobody listens at {to}"),
-            )
-        };
-        let backlog = table.listeners.get(&target).ok_or_else(refused)?.clone();
-        let port = table.free_port(|_, _| false)?;
-        let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let from = Address::from(SocketAddr::new(self.own, port));
-        backlog
-            .try_send((Box::new(far), from))
-            .map_err(|_| refused())?;
-        Ok(Box::new(near))
-    }
 }
 
 fn unsupported(address: &Address) -> io::Error {
@@ -160,7 +170,7 @@ fn unsupported(address: &Address) -> io::Error {
 
 impl Network for Attached {
     fn connect<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
-        Box::pin(async move { self.open(to) })
+        Box::pin(async move { self.open(to).map(|(stream, _)| stream) })
     }
 
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {

@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use tokio::select as choose_any;
 
-use super::super::Worker;
 use super::*;
+use crate::engine::Worker;
 use crate::replay::{Verified, verify};
 use std::process::Command;
 

@@ -297,7 +297,7 @@ fn counting() -> Vec<System> {
 #[test]
 fn a_nodes_runtime_has_as_many_files_open_as_are_reckoned() {
     // A process of its own, because other tests open files in this one.
-    let worker = super::super::Worker::start(counting).unwrap();
+    let worker = crate::engine::Worker::start(counting).unwrap();
     let open = |nodes: u32| {
         let text = format!(
             "name = \"files\"\nsystem = \"test\"\nduration_s = 1\n[nodes]\nserver = {nodes}\n\

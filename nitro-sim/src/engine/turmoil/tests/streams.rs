@@ -98,10 +98,13 @@ fn a_stream_with_bytes_to_send_times_out_after_a_minute_of_silence() {
     });
     let trace = outcome(&duo(80, &partition(2, 75)), &system).trace;
     let timed_out = ErrorKind::TimedOut.to_string();
-    assert_eq!(
-        kinds(&trace, "failed"),
-        [(63_000, timed_out.clone()), (63_000, timed_out)]
-    );
+    let failed = kinds(&trace, "failed");
+    assert_eq!(failed.len(), 2);
+    for (at, error) in failed {
+        // The silence may begin when the bytes would have arrived.
+        assert!((63_000..=63_002).contains(&at), "{at}");
+        assert_eq!(error, timed_out);
+    }
     assert!(noted(&trace, "end").is_empty());
 }
 

@@ -8,18 +8,18 @@ thread_local! {
 }
 
 /// The node whose turn it is on this thread, by its number.
-pub(super) fn node() -> Option<usize> {
+pub(in crate::engine) fn node() -> Option<usize> {
     NODE.get()
 }
 
 /// Nothing that comes now is of a node.
-pub(super) fn leave() {
+pub(in crate::engine) fn leave() {
     NODE.set(None);
 }
 
 /// Where a run is, in memory that both processes see.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(in crate::engine) struct Page {
     /// How many turns nodes have taken.
     turns: AtomicU64,
     /// The node whose turn it is, by its number from 1 on; 0 while it is nobody's.
@@ -30,18 +30,18 @@ pub(super) struct Page {
 
 /// What a page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::engine) struct Place {
     /// How many turns nodes have taken.
-    pub(super) turns: u64,
+    pub(in crate::engine) turns: u64,
     /// The node whose turn it is, by its number; none while it is nobody's.
-    pub(super) node: Option<usize>,
+    pub(in crate::engine) node: Option<usize>,
     /// When, in virtual microseconds.
-    pub(super) at_us: u64,
+    pub(in crate::engine) at_us: u64,
 }
 
 impl Page {
     /// A node's turn begins.
-    pub(super) fn enter(&self, node: usize, at_us: u64) {
+    pub(in crate::engine) fn enter(&self, node: usize, at_us: u64) {
         NODE.set(Some(node));
         self.node.store(node as u64 + 1, Ordering::Relaxed);
         self.at_us.store(at_us, Ordering::Relaxed);
@@ -50,12 +50,12 @@ impl Page {
     }
 
     /// The run is over: what comes now is its judgement.
-    pub(super) fn end(&self) {
+    pub(in crate::engine) fn end(&self) {
         self.node.store(0, Ordering::Relaxed);
     }
 
     /// Where the run is.
-    pub(super) fn place(&self) -> Place {
+    pub(in crate::engine) fn place(&self) -> Place {
         Place {
             turns: self.turns.load(Ordering::Relaxed),
             node: self

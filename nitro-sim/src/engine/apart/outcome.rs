@@ -1,6 +1,7 @@
 //! What comes of a run, as bytes from its process to the one that asked for it.
 
 use std::io::{self, BufRead, Write};
+use std::time::Duration;
 
 use super::process::{End, Finished};
 use crate::engine::{Ended, Outcome};
@@ -9,7 +10,7 @@ use crate::system::System;
 use crate::trace::Trace;
 
 /// All of it: how the run ended and how long it took, then its trace.
-pub(super) fn whole(_: &Plan, _: &System, outcome: &Outcome) -> Vec<u8> {
+pub(in crate::engine) fn whole(_: &Plan, _: &System, outcome: &Outcome) -> Vec<u8> {
     let mut out = Vec::new();
     let written = (|| -> io::Result<()> {
         serde_json::to_writer(&mut out, &(&outcome.ended, outcome.wall))?;
@@ -29,8 +30,28 @@ pub(super) fn read(mut bytes: &[u8]) -> Option<Outcome> {
     Some(Outcome { trace, ended, wall })
 }
 
+/// What came of a run whose process told all of it, or did not.
+pub(in crate::engine) fn received(
+    told: Result<Vec<u8>, Ended>,
+    plan: &Plan,
+    engine: &str,
+    wall: Duration,
+) -> Outcome {
+    let read = told.and_then(|told| {
+        read(&told).ok_or_else(|| Ended::Panicked {
+            at_us: 0,
+            message: "the run's process did not say all of it".to_owned(),
+        })
+    });
+    let outcome = read.unwrap_or_else(|ended| Outcome::without_trace(plan, engine, ended));
+    Outcome { wall, ..outcome }
+}
+
 /// What a run's process told, or how it ended if it did not come to that.
-pub(super) fn told(finished: io::Result<Finished>, plan: &Plan) -> Result<Vec<u8>, Ended> {
+pub(in crate::engine) fn told(
+    finished: io::Result<Finished>,
+    plan: &Plan,
+) -> Result<Vec<u8>, Ended> {
     match finished {
         Ok(finished) if finished.end == End::Exited(0) => Ok(finished.bytes),
         Ok(finished) => Err(of_death(&finished, plan)),

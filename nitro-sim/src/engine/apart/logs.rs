@@ -12,8 +12,13 @@ use super::watch;
 use crate::engine::logs::{MOST, event_of, interest, is_heard};
 use crate::record::Recorder;
 
-/// Runs `run` with the nodes' logs going to the recorder, on this thread only.
-pub(super) fn recorded<T>(recorder: &Recorder, names: Vec<Arc<str>>, run: impl FnOnce() -> T) -> T {
+/// Runs `run` with the nodes' logs going to the recorder, which has a time of its own, on this
+/// thread only.
+pub(in crate::engine) fn recorded<T>(
+    recorder: &Recorder,
+    names: Vec<Arc<str>>,
+    run: impl FnOnce() -> T,
+) -> T {
     let logs = Logs {
         recorder: recorder.clone(),
         names,

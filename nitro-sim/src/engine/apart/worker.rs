@@ -19,10 +19,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Event, outcome, process};
+use super::{NAMES, by_name, outcome, process};
 use crate::engine::{Ended, Engine, Job, Outcome, WALL_MAX};
 use crate::fault::Fault;
 use crate::plan::Plan;
+use crate::scenario::Network;
 use crate::system::{Source, System, Systems};
 
 /// Set in the environment of a program that is started to be a worker.
@@ -57,7 +58,7 @@ extern "C" fn before_main() {
     }
 }
 
-/// A process that has done nothing before, and the event engine in it.
+/// A process that has done nothing before, and the default engine in it.
 #[derive(Debug)]
 pub struct Worker {
     source: Source,
@@ -106,7 +107,7 @@ impl Worker {
     }
 
     /// Starts this program by a command that stands in surroundings of its own.
-    pub(super) fn start_as(source: Source, mut command: Command) -> io::Result<Self> {
+    pub(in crate::engine) fn start_as(source: Source, mut command: Command) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(ANSWER_WALL_MAX))?;
         command.env(ROLE, "1").stdout(Stdio::null());
@@ -147,15 +148,19 @@ impl Worker {
 
 impl Engine for Worker {
     fn name(&self) -> &'static str {
-        Event::default().name()
+        NAMES[0]
     }
 
     fn supports(&self, fault: &Fault) -> Result<(), String> {
-        Event::default().supports(fault)
+        default_engine().supports(fault)
+    }
+
+    fn supports_network(&self, network: &Network) -> Result<(), String> {
+        default_engine().supports_network(network)
     }
 
     fn supports_nodes(&self, count: usize) -> Result<(), String> {
-        Event::default().supports_nodes(count)
+        default_engine().supports_nodes(count)
     }
 
     fn run(&self, plan: &Plan, _system: &System) -> Outcome {
@@ -170,13 +175,17 @@ impl Engine for Worker {
     }
 }
 
+fn default_engine() -> Box<dyn Engine> {
+    by_name(NAMES[0]).expect("the first of the engines is one")
+}
+
 /// The job of running a plan, all of which comes back.
 fn run(source: Source, plan: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(plan).expect("a plan is text");
     let plan = Plan::from_text(text).expect("a plan comes as it was sent");
     let systems = Systems::new(source());
     let system = systems.get(&plan.system).expect("its system is known");
-    let outcome = Event::default().run(&plan, system);
+    let outcome = default_engine().run(&plan, system);
     outcome::whole(&plan, system, &outcome)
 }
 

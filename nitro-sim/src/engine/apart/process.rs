@@ -30,27 +30,27 @@ const LOOK_MS: libc::c_int = 200;
 
 /// How long a run may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(in crate::engine) struct Limits {
     /// In all.
-    pub(super) wall_max: Duration,
+    pub(in crate::engine) wall_max: Duration,
     /// For one turn of a node, where the run says whose turn it is.
-    pub(super) turn_max: Duration,
+    pub(in crate::engine) turn_max: Duration,
 }
 
 /// What came of a process.
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(in crate::engine) struct Finished {
     /// What it wrote.
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::engine) bytes: Vec<u8>,
     /// How it ended.
-    pub(super) end: End,
+    pub(in crate::engine) end: End,
     /// Where it was last.
-    pub(super) place: Place,
+    pub(in crate::engine) place: Place,
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::engine) enum End {
     /// Of its own accord, with this code.
     Exited(i32),
     /// By a signal.
@@ -65,7 +65,7 @@ pub(super) enum End {
 ///
 /// The process is a copy of this one with only this thread, and `work` runs there on a thread of
 /// its own, whose thread-locals are fresh: the keys of hash maps, and what tokio draws of them.
-pub(super) fn in_child(
+pub(in crate::engine) fn in_child(
     limits: Limits,
     work: impl FnOnce(&'static Page, File) + Send,
 ) -> io::Result<Finished> {
@@ -97,13 +97,13 @@ pub(super) fn in_child(
 }
 
 /// Ends this process, without a word to anybody.
-pub(super) fn leave(code: i32) -> ! {
+pub(in crate::engine) fn leave(code: i32) -> ! {
     // SAFETY: the process ends.
     unsafe { libc::_exit(code) }
 }
 
 /// Gives this process an empty standard input.
-pub(super) fn close_input() {
+pub(in crate::engine) fn close_input() {
     // SAFETY: the name ends with a zero, and the numbers are those of files of this process.
     unsafe {
         let empty = libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
@@ -112,22 +112,6 @@ pub(super) fn close_input() {
             libc::close(empty);
         }
     }
-}
-
-/// Lets this process open as many files as it may, and says how many.
-pub(super) fn raise_open_files() -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls take a place that is ours.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
-    limit.rlim_cur
 }
 
 fn die_with_parent() {
