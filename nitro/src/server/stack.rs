@@ -19,7 +19,8 @@ pub struct ServerSettings {
     /// Whether calls are refused as well that would not be answered in time: while callers' time
     /// runs out, fewer of a method are let in at once. See [`adaptive`](crate::layer::adaptive).
     pub is_adaptive: bool,
-    /// How long a handler may take when its caller has set no deadline.
+    /// How long a handler and its messages may take. A caller's deadline that is sooner goes before
+    /// it; one that is later does not, so that every call here has an end.
     pub timeout: Duration,
 }
 

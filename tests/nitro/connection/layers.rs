@@ -165,3 +165,22 @@ async fn an_error_of_nitros_own_goes_through_a_strangers_layer_unchanged() {
         "{error}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_has_the_time_of_its_server_or_of_its_caller_whichever_is_less() {
+    let mut cluster = Cluster::new(1).await;
+    let node = &mut cluster.nodes[0];
+    node.kill().await;
+    node.settings.timeout = Duration::from_secs(1);
+    node.start().await;
+    let clock = cluster.client.clock.clone();
+    for (patience, expected) in [(Duration::from_secs(60), 1_000), (millis(400), 400)] {
+        let builder = cluster.builder().timeout(patience);
+        let client = builder.address(Text, cluster.nodes[0].at.clone());
+        let began = clock.now();
+        let error = client.call(&HANG, "on".to_owned()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DeadlineExceeded);
+        let took = clock.now().since(began).as_millis();
+        assert!((expected..=expected + 5).contains(&took), "{took} ms");
+    }
+}
