@@ -55,13 +55,25 @@ pub struct Header {
 
 impl Header {
     /// As it goes on a byte stream, ahead of a payload of this length.
-    fn encode(self, payload_bytes: usize) -> [u8; HEADER_BYTES] {
+    pub(crate) fn encode(self, payload_bytes: usize) -> [u8; HEADER_BYTES] {
         let mut head = [0; HEADER_BYTES];
         head[..4].copy_from_slice(&payload_length(payload_bytes).to_be_bytes());
         head[4..8].copy_from_slice(&self.stream.to_be_bytes());
         head[8] = self.kind;
         head[9] = self.flags;
         head
+    }
+
+    /// The same back, with the length of the payload.
+    fn decode(head: &[u8; HEADER_BYTES]) -> (Self, usize) {
+        let [l0, l1, l2, l3, s0, s1, s2, s3, kind, flags] = *head;
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]);
+        let header = Self {
+            kind,
+            flags,
+            stream,
+        };
+        (header, u32::from_be_bytes([l0, l1, l2, l3]) as usize)
     }
 }
 
@@ -99,6 +111,15 @@ impl Payload<'_> {
             Payload::Owned(bytes) => bytes.slice(offset..),
         }
     }
+}
+
+/// Frames that follow one another and have the same header, but for their lengths.
+#[derive(Debug, Default)]
+pub struct Alike<'a> {
+    /// The frames as they stand in the read buffer, headers included.
+    pub frames: &'a [u8],
+    /// How many they are.
+    pub count: usize,
 }
 
 /// Frames to be sent, in order.
@@ -152,6 +173,25 @@ impl Outbox {
         buffer.reserve(HEADER_BYTES + payload.len());
         buffer.extend_from_slice(&header.encode(payload.len()));
         buffer.extend_from_slice(payload);
+    }
+
+    /// Adds frames that stand one after another as they go on a byte stream, copied.
+    ///
+    /// # Panics
+    ///
+    /// When the last of them is cut short.
+    pub fn push_frames(&mut self, mut frames: &[u8]) {
+        match self {
+            Outbox::Bytes(buffer) => buffer.extend_from_slice(frames),
+            Outbox::Frames { .. } => {
+                while let Some((head, rest)) = frames.split_first_chunk() {
+                    let (header, length) = Header::decode(head);
+                    let (payload, after) = rest.split_at(length);
+                    self.push_bytes(header, Bytes::copy_from_slice(payload));
+                    frames = after;
+                }
+            }
+        }
     }
 
     /// Adds a frame whose payload is there already: copied, or handed over.
@@ -304,6 +344,20 @@ impl Link {
         match &mut self.0 {
             Ends::Bytes(end) => end.next_frame(),
             Ends::Memory(end) => Ok(end.next_frame()),
+        }
+    }
+
+    /// The frames that come next, have arrived whole, and have this very header and no payload
+    /// longer than `payload_bytes_max`: at most `frames_max`, and none where frames are handed over.
+    pub fn next_alike(
+        &mut self,
+        header: Header,
+        payload_bytes_max: usize,
+        frames_max: usize,
+    ) -> Alike<'_> {
+        match &mut self.0 {
+            Ends::Bytes(end) => end.next_alike(header, payload_bytes_max, frames_max),
+            Ends::Memory(_) => Alike::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use ::bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::body::{Body, Message, SHORT_BYTES_MAX, Sender};
+use super::body::{Body, Message, Sender};
 use super::handler::encode;
 use crate::codec::{self, Codec};
 use crate::error::Result;
@@ -114,26 +114,23 @@ impl<T> std::fmt::Debug for Incoming<T> {
 pub struct Outgoing<T> {
     sender: Sender,
     encode: Box<Encode<T>>,
-    scratch: Mutex<BytesMut>,
 }
 
 impl<T> Outgoing<T> {
     /// Encodes what is sent into a body's sender.
     pub fn new<C: Codec<T>>(sender: Sender, codec: C, content_type: &'static str) -> Self {
-        let encode = Box::new(move |value: &T, scratch: &mut BytesMut| {
-            let shared = codec.as_bytes(content_type, value).cloned();
-            if shared.is_none() {
-                codec.encode(content_type, value, scratch)?;
+        let encode = Box::new(move |value: &T, room: &mut BytesMut| {
+            let shared = codec.as_bytes(content_type, value);
+            match shared {
+                Some(bytes) => codec::check_size(bytes.len(), codec::MESSAGE_BYTES_MAX)?,
+                None => {
+                    let most = codec::MESSAGE_BYTES_MAX;
+                    codec::encode_within(&codec, content_type, value, room, most)?;
+                }
             }
-            let length = shared.as_ref().map_or(scratch.len(), Bytes::len);
-            codec::check_size(length, codec::MESSAGE_BYTES_MAX)?;
-            Ok(shared)
+            Ok(shared.cloned())
         });
-        Self {
-            sender,
-            encode,
-            scratch: Mutex::default(),
-        }
+        Self { sender, encode }
     }
 
     /// Sends a message, waiting while the other side does not keep up.
@@ -142,30 +139,8 @@ impl<T> Outgoing<T> {
     ///
     /// [`Cancelled`](crate::error::Kind::Cancelled) when the call is over; what the codec says.
     pub async fn send(&self, message: impl Borrow<T>) -> Result<()> {
-        match self.try_send(message.borrow())? {
-            Some(unsent) => self.sender.send(unsent).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Sends a message that is short and need not wait; answers any other one, encoded.
-    fn try_send(&self, message: &T) -> Result<Option<Bytes>> {
-        let mut fresh = BytesMut::new();
-        // Never waited for: whoever sends from two tasks at once, or whose type panicked while it
-        // was encoded, has fresh room each time.
-        let mut kept = self.scratch.try_lock();
-        let scratch = kept.as_deref_mut().unwrap_or(&mut fresh);
-        scratch.clear();
-        if let Some(shared) = (self.encode)(message, scratch)? {
-            return Ok(Some(shared));
-        }
-        if scratch.len() > SHORT_BYTES_MAX || !self.sender.try_send_copy(scratch) {
-            return Ok(Some(std::mem::take(scratch).freeze()));
-        }
-        if scratch.capacity() > SCRATCH_BYTES_KEPT {
-            *scratch = BytesMut::new();
-        }
-        Ok(None)
+        let encode = move |room: &mut BytesMut| (self.encode)(message.borrow(), room);
+        self.sender.send_encoded(encode).await
     }
 
     /// Ends the stream well. A client must: dropping it instead cancels the call. For a handler

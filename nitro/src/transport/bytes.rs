@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use ::bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{FRAME_BYTES_MAX, Filled, Frame, HEADER_BYTES, Header, PREFACE, Payload};
+use super::{Alike, FRAME_BYTES_MAX, Filled, Frame, HEADER_BYTES, Header, PREFACE, Payload};
 use crate::error::{Error, Result};
 use crate::host::Stream;
 
@@ -158,9 +158,7 @@ impl StreamEnd {
         let Some((head, rest)) = unread.split_first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };
-        let number =
-            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let length = number(0) as usize;
+        let (header, length) = Header::decode(head);
         if length > FRAME_BYTES_MAX {
             return Err(Error::invalid_argument(format!(
                 "a frame of {length} bytes: at most {FRAME_BYTES_MAX}"
@@ -170,13 +168,31 @@ impl StreamEnd {
             return Ok(None);
         }
         self.start += HEADER_BYTES + length;
-        let header = Header {
-            stream: number(4),
-            kind: head[8],
-            flags: head[9],
-        };
         let payload = Payload::Borrowed(&rest[..length]);
         Ok(Some(Frame { header, payload }))
+    }
+
+    pub(super) fn next_alike(
+        &mut self,
+        header: Header,
+        payload_bytes_max: usize,
+        frames_max: usize,
+    ) -> Alike<'_> {
+        let unread = &self.reading[self.start..self.end];
+        let (mut at, mut count) = (0, 0);
+        while count < frames_max
+            && let Some((head, rest)) = unread[at..].split_first_chunk()
+        {
+            let (next, length) = Header::decode(head);
+            if next != header || length > payload_bytes_max || length > rest.len() {
+                break;
+            }
+            at += HEADER_BYTES + length;
+            count += 1;
+        }
+        self.start += at;
+        let frames = &unread[..at];
+        Alike { frames, count }
     }
 
     pub(super) fn is_partial(&self) -> bool {

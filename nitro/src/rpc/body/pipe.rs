@@ -4,12 +4,12 @@
 //! and not at every message: so both work in batches, in one task or in two.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
-use ::bytes::Bytes;
+use ::bytes::{Bytes, BytesMut};
 
-use super::run::{Run, SHORT_BYTES_MAX};
+use super::run::Run;
 use super::{Body, Source};
 use crate::error::{Error, Result};
 
@@ -31,7 +31,8 @@ struct Shared(Mutex<State>);
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no panic while a pipe is held")
+        // What may panic while it is held is an encoder, whose message a run then does not count.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,50 +73,48 @@ impl Sender {
     /// [`Cancelled`](crate::error::Kind::Cancelled) when nobody will take it: the call is over.
     pub async fn send(&self, message: Bytes) -> Result<()> {
         let mut message = Some(message);
-        poll_fn(|context| self.poll_send(&mut message, context)).await
+        let put = move |waiting: &mut Run| {
+            message.take().into_iter().for_each(|one| waiting.push(one));
+            Ok(())
+        };
+        self.put(put).await
     }
 
-    /// Sends a copy of a short message, if nothing keeps it back; whether it did.
-    pub(crate) fn try_send_copy(&self, message: &[u8]) -> bool {
-        let mut state = self.0.lock();
-        if message.len() > SHORT_BYTES_MAX || state.is_closed || !state.has_room() {
-            return false;
-        }
-        state.waiting.push_short(message);
-        let taker = state.taker.take();
-        drop(state);
-        if let Some(taker) = taker {
-            taker.wake();
-        }
-        true
-    }
-
-    fn poll_send(
+    /// Sends a message that is encoded where it waits, while the pipe is held, or answered where it
+    /// is bytes already.
+    pub(crate) fn send_encoded(
         &self,
-        message: &mut Option<Bytes>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
+        encode: impl Fn(&mut BytesMut) -> Result<Option<Bytes>>,
+    ) -> impl Future<Output = Result<()>> {
+        self.put(move |waiting| waiting.push_encoded(&encode))
+    }
+
+    /// Puts something in, once there is room.
+    fn put(&self, mut put: impl FnMut(&mut Run) -> Result<()>) -> impl Future<Output = Result<()>> {
+        poll_fn(move |context| {
+            let mut state = ready!(self.poll_room(context))?;
+            put(&mut state.waiting)?;
+            let taker = state.taker.take();
+            drop(state);
+            taker.into_iter().for_each(Waker::wake);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<MutexGuard<'_, State>>> {
         let mut state = self.0.lock();
         if state.is_closed {
             let message = "the call is over: nobody takes further messages";
             return Poll::Ready(Err(Error::cancelled(message)));
         }
-        if !state.has_room() {
-            let waker = context.waker();
-            if !state.senders.iter().any(|known| known.will_wake(waker)) {
-                state.senders.push(waker.clone());
-            }
-            return Poll::Pending;
+        if state.has_room() {
+            return Poll::Ready(Ok(state));
         }
-        if let Some(message) = message.take() {
-            state.waiting.push(message);
+        let waker = context.waker();
+        if !state.senders.iter().any(|known| known.will_wake(waker)) {
+            state.senders.push(waker.clone());
         }
-        let taker = state.taker.take();
-        drop(state);
-        if let Some(taker) = taker {
-            taker.wake();
-        }
-        Poll::Ready(Ok(()))
+        Poll::Pending
     }
 
     /// Ends the body well.
@@ -228,8 +227,11 @@ impl Drop for Receiver {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use futures_util::FutureExt;
 
+    use super::super::run::SHORT_BYTES_MAX;
     use super::*;
 
     fn sent(sender: &Sender, length: usize) -> bool {
@@ -242,12 +244,10 @@ mod tests {
         let (sender, mut receiver) = pipe();
         let count = (0..2 * PIPE_MESSAGES).filter(|_| sent(&sender, 1)).count();
         assert_eq!(count, PIPE_MESSAGES);
-        assert!(!sender.try_send_copy(&[1]));
         assert!(receiver.take(&mut Run::default()));
         assert!(sent(&sender, 4 * PIPE_BYTES), "one always fits");
         assert!(!sent(&sender, 1));
         assert!(receiver.take(&mut Run::default()));
-        assert!(sender.try_send_copy(&[1]));
         assert!(sent(&sender, 1));
     }
 
@@ -270,6 +270,49 @@ mod tests {
             assert_eq!(next().unwrap(), 2);
             assert_eq!(next().ok(), ends_well.then_some(0));
         }
+    }
+
+    fn sent_encoded(
+        sender: &Sender,
+        encode: impl Fn(&mut BytesMut) -> Result<Option<Bytes>>,
+    ) -> Result<()> {
+        let sending = sender.send_encoded(encode);
+        sending.now_or_never().expect("there is room")
+    }
+
+    #[test]
+    fn what_is_encoded_comes_out_whole_and_of_what_fails_or_panics_half_way_nothing() {
+        let (sender, mut receiver) = pipe();
+        let encoded = |room: &mut BytesMut, length: usize| room.extend(vec![1; length]);
+        let fine = |length: usize| {
+            move |room: &mut BytesMut| {
+                encoded(room, length);
+                Ok(None)
+            }
+        };
+        let fails = |room: &mut BytesMut| {
+            encoded(room, 7);
+            Err(Error::internal("it cannot be written"))
+        };
+        let panics = |room: &mut BytesMut| -> Result<Option<Bytes>> {
+            encoded(room, 7);
+            panic!("it went wrong");
+        };
+        let long = SHORT_BYTES_MAX + 1;
+        let bytes = |_: &mut BytesMut| Ok(Some(Bytes::from_static(&[1; 9])));
+        for length in [3, long, long, 0] {
+            sent_encoded(&sender, fine(length)).unwrap();
+            assert!(sent_encoded(&sender, fails).is_err());
+            let panicking = AssertUnwindSafe(|| sent_encoded(&sender, panics));
+            assert!(catch_unwind(panicking).is_err());
+        }
+        sent_encoded(&sender, bytes).unwrap();
+        let mut run = Run::default();
+        assert!(receiver.take(&mut run));
+        for length in [3, long, long, 0, 9] {
+            assert_eq!(run.pop_bytes().unwrap(), vec![1; length]);
+        }
+        assert!(run.is_empty());
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use ::bytes::Bytes;
 
-use super::flow::{DATA_COST, cost};
+use super::flow::{DATA_COST, cost, cost_alike};
 use super::message::{self, DATA, FLAG_END, FLAG_MESSAGE, header};
 use super::state::{HIGH_WATER, Shared, State, call_is_over};
-use super::streams::{Lookup, Side};
+use super::streams::{Lookup, Side, Stream};
 use crate::error::{Error, Result};
 use crate::rpc::Body;
-use crate::rpc::body::{Message, Run, Source};
-use crate::transport::{FRAME_BYTES_MAX, Payload};
+use crate::rpc::body::{Message, Run, SHORT_BYTES_MAX, Source};
+use crate::transport::{Alike, FRAME_BYTES_MAX, HEADER_BYTES, Payload};
 
 /// A fragment shorter than this is sent only if it is the rest of its message.
 const FRAGMENT_BYTES_MIN: usize = 4 * 1024;
@@ -106,26 +106,12 @@ impl State {
     /// Takes in a DATA frame.
     pub(super) fn receive(&mut self, id: u32, flags: u8, payload: &Payload<'_>) -> Result<()> {
         let cost = cost(payload.as_slice().len());
-        self.window.spend(cost)?;
+        let (is_last, is_end) = (flags & FLAG_MESSAGE != 0, flags & FLAG_END != 0);
         let message_bytes_max = self.limits.message_bytes_max;
-        let stream = match self.lookup(id)? {
-            Lookup::Open(stream) => stream,
-            Lookup::Late => {
-                self.free_connection(cost);
-                return Ok(());
-            }
+        let Some(stream) = self.take_in(id, cost, is_end)? else {
+            return Ok(());
         };
         let inbound = &mut stream.inbound;
-        inbound.window.spend(cost)?;
-        inbound.check_more("DATA")?;
-        inbound.check_head("DATA")?;
-        let (is_last, is_end) = (flags & FLAG_MESSAGE != 0, flags & FLAG_END != 0);
-        if inbound.end.is_some() {
-            // It has been broken off at this end: nobody will take what comes.
-            inbound.is_ended_by_peer = is_end;
-            self.free_connection(cost);
-            return Ok(());
-        }
         let freed = inbound.push_fragment(payload, is_last, message_bytes_max);
         if let Err(error) = &freed {
             // The stream is at fault, not the connection: it alone is ended.
@@ -144,6 +130,46 @@ impl State {
             self.free_connection(freed);
         }
         Ok(())
+    }
+
+    /// The longest message that may be taken in together with others.
+    pub(super) fn short_max(&self) -> usize {
+        SHORT_BYTES_MAX.min(self.limits.message_bytes_max as usize)
+    }
+
+    /// Takes in DATA frames of a stream, each of them a whole short message, and none the last.
+    pub(super) fn receive_short(&mut self, id: u32, messages: &Alike<'_>) -> Result<()> {
+        if messages.count == 0 {
+            return Ok(());
+        }
+        if let Some(stream) = self.take_in(id, cost_alike(messages), false)? {
+            stream.inbound.push_short(messages);
+            stream.inbound.wake();
+        }
+        Ok(())
+    }
+
+    /// Counts what has arrived, and finds whose it is; `None` where nobody will take it.
+    fn take_in(&mut self, id: u32, cost: u32, is_end: bool) -> Result<Option<&mut Stream>> {
+        self.window.spend(cost)?;
+        let is_taken = match self.lookup(id)? {
+            Lookup::Late => false,
+            Lookup::Open(stream) => {
+                let inbound = &mut stream.inbound;
+                inbound.window.spend(cost)?;
+                inbound.check_more("DATA")?;
+                inbound.check_head("DATA")?;
+                // Where it has been broken off at this end, the other's is of note all the same.
+                let is_taken = inbound.end.is_none();
+                inbound.is_ended_by_peer = is_end && !is_taken;
+                is_taken
+            }
+        };
+        if !is_taken {
+            self.free_connection(cost);
+            return Ok(None);
+        }
+        Ok(self.stream(id))
     }
 
     /// Takes in that the other side sends nothing more on a stream.
@@ -226,16 +252,18 @@ impl State {
     fn send_short(&mut self, id: u32, run: &mut Run, credit: u32) {
         let limit = self.message_limit();
         let header = header(DATA, FLAG_MESSAGE, id);
-        let mut left = credit;
-        while let Some(Message::Short(bytes)) = run.front() {
-            let cost = cost(bytes.len());
-            if cost > left || bytes.len() > limit || self.outbox.len() > HIGH_WATER {
-                break;
+        let (mut left, mut queued) = (credit, self.outbox.len());
+        let fits = |bytes: usize| {
+            let cost = cost(bytes);
+            let fits = cost <= left && bytes <= limit && queued <= HIGH_WATER;
+            if fits {
+                left -= cost;
+                queued += HEADER_BYTES + bytes;
             }
-            left -= cost;
-            self.outbox.push_slice(header, bytes);
-            run.pop();
-        }
+            fits
+        };
+        let outbox = &mut self.outbox;
+        run.take_frames(header, fits, |frames| outbox.push_frames(frames));
         self.spend(id, credit - left);
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::message::{
-    self, CREDIT, DATA, END, FLAGS_KNOWN, GOAWAY, PING, PONG, SETTINGS, Settings, header,
+    self, CREDIT, DATA, END, FLAG_MESSAGE, FLAGS_KNOWN, GOAWAY, PING, PONG, SETTINGS, Settings,
+    header,
 };
 use super::state::{HIGH_WATER, Shared};
 use crate::assertion::point;
@@ -19,6 +20,8 @@ use crate::transport::{Filled, Frame, Link};
 const FRAMES_A_TURN: usize = 256;
 /// DATA frames taken in before callers on other threads get at the state.
 const FRAMES_A_LOCK: usize = 32;
+/// Short messages of one stream that are taken in together, after the first of them.
+const FRAMES_ALIKE: usize = 16;
 /// From this length on, an outbox that grows is let grow while others have a turn, as whoever
 /// fills it is likely to go on: a write costs about as much as sixty short messages.
 const WRITE_BYTES_WAITED_FOR: usize = 8 * 1024;
@@ -136,13 +139,13 @@ impl<R: Role> Driver<R> {
 
     /// Reads what there is to read; whether anything moved.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool> {
-        let mut frames = 0;
+        let (mut frames, mut unlocked_at) = (0, 0);
         // Held from one DATA frame to the next, as they come in runs, and never across a wait: the
         // state of a connection is one lock for its callers too.
         let mut state = None;
         self.role.begin_turn();
         loop {
-            if frames == self.frames_a_turn {
+            if frames >= self.frames_a_turn {
                 self.is_yielding = true;
                 return Ok(false);
             }
@@ -156,15 +159,24 @@ impl<R: Role> Driver<R> {
             if let Some(frame) = self.link.next_frame()? {
                 frames += 1;
                 self.ticks.frames += 1;
-                if frames % FRAMES_A_LOCK == 0 {
-                    state = None;
+                if frames - unlocked_at >= FRAMES_A_LOCK {
+                    (state, unlocked_at) = (None, frames);
                 }
                 check(&frame, !matches!(self.phase, Phase::Opening))?;
                 self.phase = Phase::Open;
-                if frame.header.kind == DATA {
-                    let (stream, flags) = (frame.header.stream, frame.header.flags);
+                let header = frame.header;
+                if header.kind == DATA {
                     let state = state.get_or_insert_with(lock);
-                    state.receive(stream, flags, &frame.payload)?;
+                    state.receive(header.stream, header.flags, &frame.payload)?;
+                    if header.flags == FLAG_MESSAGE {
+                        let (most, longest) = (self.frames_a_turn - frames, state.short_max());
+                        let alike = self
+                            .link
+                            .next_alike(header, longest, most.min(FRAMES_ALIKE));
+                        state.receive_short(header.stream, &alike)?;
+                        frames += alike.count;
+                        self.ticks.frames += alike.count as u64;
+                    }
                 } else {
                     state = None;
                     handle(&self.shared, &mut self.role, &frame, context)?;

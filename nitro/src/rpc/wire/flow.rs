@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::rpc::body::{Run, SHORT_BYTES_MAX};
 use crate::time::Instant;
-use crate::transport::Payload;
+use crate::transport::{Alike, HEADER_BYTES, Payload};
 
 /// What a DATA frame costs beyond its payload.
 pub(super) const DATA_COST: u32 = 32;
@@ -24,6 +24,12 @@ const RUN_COST_MAX: u32 = WINDOW_MIN;
 /// What a DATA frame of so many bytes costs.
 pub(super) fn cost(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a frame is short") + DATA_COST
+}
+
+/// What DATA frames cost together.
+pub(super) fn cost_alike(frames: &Alike<'_>) -> u32 {
+    let payloads = frames.frames.len() - frames.count * HEADER_BYTES;
+    cost(payloads) + (frames.count as u32 - 1) * DATA_COST
 }
 
 /// Credit that is gathered until it is worth a frame.
@@ -206,6 +212,14 @@ impl Inbound {
         self.partial_cost += cost;
         self.held += cost;
         Ok(0)
+    }
+
+    /// Adds short messages, each of them whole.
+    pub(super) fn push_short(&mut self, messages: &Alike<'_>) {
+        let cost = cost_alike(messages);
+        self.held += cost;
+        let run = self.open_run(cost);
+        run.push_frames(messages.frames, messages.count);
     }
 
     /// The run that a message of this cost goes to.

@@ -154,6 +154,35 @@ proptest! {
     }
 
     #[test]
+    fn frames_that_are_alike_come_out_together_in_their_order_and_none_too_long_or_too_many(
+        frames in vec((0..2_u8, Just(2_u8), 0..2_u32, vec(any::<u8>(), 0..30)), 0..60),
+        lengths in vec(1..900_usize, 1..6),
+        (longest, most) in (0..40_usize, 0..10_usize),
+    ) {
+        let mut end = StreamEnd::new(Box::new(Pieces::new(encoded(&frames), lengths)));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut parsed = PREFACE.to_vec();
+        while let Poll::Ready(Ok(Filled::More)) = end.poll_fill(&mut context) {
+            while let Some(frame) = end.next_frame().unwrap() {
+                let (header, payload) = (frame.header, frame.payload.as_slice());
+                parsed.extend(header.encode(payload.len()));
+                parsed.extend(payload);
+                let alike = end.next_alike(header, longest, most);
+                prop_assert!(alike.count <= most);
+                let mut rest = alike.frames;
+                for _ in 0..alike.count {
+                    let (next, length) = Header::decode(rest.first_chunk().unwrap());
+                    prop_assert!(next == header && length <= longest);
+                    rest = &rest[HEADER_BYTES + length..];
+                }
+                prop_assert!(rest.is_empty());
+                parsed.extend(alike.frames);
+            }
+        }
+        prop_assert!(parsed == encoded(&frames));
+    }
+
+    #[test]
     fn what_is_cut_is_known_to_be_partial(frames in any_frames(), cut in any::<prop::sample::Index>()) {
         let bytes = encoded(&frames);
         let length = cut.index(bytes.len());

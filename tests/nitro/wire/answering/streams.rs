@@ -218,3 +218,32 @@ async fn after_goaway_calls_are_refused_as_safe_to_repeat_and_those_under_way_go
     assert_eq!(refused.payload[1], 1, "safe to repeat");
     assert_eq!(peer.next_of(REPLY).await.payload, b"\0\0early");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_past_the_longest_ends_its_stream_alone_be_it_the_first_or_one_of_many() {
+    let limits = Limits {
+        message_bytes_max: 100,
+        ..small()
+    };
+    let served = Served::new(limits).await;
+    let mut peer = served.open_peer().await;
+    for (stream, lengths) in [(FIRST, &[101][..]), (FIRST + 1, &[100, 101, 10])] {
+        let head = match stream {
+            FIRST => call(0, stream, "raw/echo", b""),
+            _ => call_again(0, stream, b""),
+        };
+        let data = |length: &usize| frame(DATA, MESSAGE, stream, &vec![0; *length]);
+        let messages: Vec<u8> = lengths.iter().flat_map(data).collect();
+        peer.send(&[head, messages].concat()).await;
+        let ended = peer.next_of(END).await;
+        assert_eq!(ended.stream, stream);
+        let status = ended.status();
+        assert!(
+            status.contains("a message of more than 100 bytes"),
+            "{status}"
+        );
+    }
+    peer.send(&call_again(MESSAGE | IS_END, FIRST + 2, b"after"))
+        .await;
+    assert_eq!(peer.next_of(REPLY).await.payload, b"\0\0after");
+}
