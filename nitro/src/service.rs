@@ -92,9 +92,12 @@ where
         // Nearly every service is always ready: then what is kept is its call and nothing else.
         let not_ready = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
+                // Made where it stays: that of a whole stack is long, and would be moved there.
+                let room = Box::new_uninit();
                 let calling = service.call(request);
+                let calling = Box::write(room, Dispatched { calling });
                 drop(at_hand);
-                return Box::pin(Dispatched { calling });
+                return Box::into_pin(calling);
             }
             Poll::Ready(Err(error)) => Some(error),
             Poll::Pending => None,

@@ -120,10 +120,15 @@ where
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         let place = place(operation.name());
-        let admitted = Admitted::new(&self.layer.0, place, operation.deadline());
+        let Some(admitted) = Admitted::new(&self.layer.0, place, operation.deadline()) else {
+            return AdaptiveFuture {
+                inner: None,
+                admitted: None,
+            };
+        };
         AdaptiveFuture {
-            inner: admitted.is_some().then(|| self.inner.call(operation)),
-            admitted,
+            inner: Some(self.inner.call(operation)),
+            admitted: Some(admitted),
         }
     }
 }

@@ -54,13 +54,16 @@ where
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         // In and out by reference: what is handed through a catch by value is moved five times.
-        let (mut operation, mut inner) = (Some(operation), None);
-        let caught =
-            caught(|| inner = operation.take().map(|operation| self.inner.call(operation)));
-        CatchPanicFuture {
-            inner,
-            panicked: caught.err(),
-        }
+        let mut operation = Some(operation);
+        let mut future = CatchPanicFuture {
+            inner: None,
+            panicked: None,
+        };
+        let caught = caught(|| {
+            future.inner = operation.take().map(|operation| self.inner.call(operation));
+        });
+        future.panicked = caught.err();
+        future
     }
 }
 

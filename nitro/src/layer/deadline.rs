@@ -67,15 +67,19 @@ where
         let limit = started + self.layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
         let name = KeptName::new(operation.name());
-        let inner = if deadline > started {
-            operation.set_deadline(deadline);
-            Some(self.inner.call(operation))
-        } else {
-            None
-        };
+        let timer = self.layer.timers.at(deadline);
+        if deadline <= started {
+            return DeadlineFuture {
+                inner: None,
+                timer,
+                started,
+                name,
+            };
+        }
+        operation.set_deadline(deadline);
         DeadlineFuture {
-            inner,
-            timer: self.layer.timers.at(deadline),
+            inner: Some(self.inner.call(operation)),
+            timer,
             started,
             name,
         }

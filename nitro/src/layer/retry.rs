@@ -140,14 +140,15 @@ where
     fn call(&mut self, operation: Op) -> Self::Future {
         let shared = &self.kept.shared;
         shared.budget.count_call();
-        let may_retry = shared.policy.attempts_max > 1;
-        let spare = may_retry.then(|| operation.try_clone()).flatten();
-        let again = spare.map(|spare| Again {
-            kept: Arc::clone(&self.kept),
-            operation: spare,
-            failed: Vec::new(),
-            attempts: 1,
-        });
+        let again = match shared.policy.attempts_max {
+            0 | 1 => None,
+            _ => operation.try_clone().map(|spare| Again {
+                kept: Arc::clone(&self.kept),
+                operation: spare,
+                failed: Vec::new(),
+                attempts: 1,
+            }),
+        };
         RetryFuture {
             attempt: Attempt::First {
                 calling: self.inner.call(operation),

@@ -76,16 +76,18 @@ where
 
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
-        let admitted = self.layer.admit();
-        let inner = if admitted.is_some() {
-            Some(self.inner.call(operation))
-        } else {
-            None
+        let in_flight_max = self.layer.in_flight_max;
+        let Some(admitted) = self.layer.admit() else {
+            return ShedFuture {
+                inner: None,
+                admitted: None,
+                in_flight_max,
+            };
         };
         ShedFuture {
-            inner,
-            admitted,
-            in_flight_max: self.layer.in_flight_max,
+            inner: Some(self.inner.call(operation)),
+            admitted: Some(admitted),
+            in_flight_max,
         }
     }
 }

@@ -135,27 +135,24 @@ impl Answering {
         let metadata = Metadata::from_block(head.metadata)?;
         let message = (flags & FLAG_MESSAGE != 0).then(|| frame.payload.keep_from(at));
         let mut state = shared.lock();
-        state.accept(id)?;
-        if state.is_draining {
+        let is_draining = state.is_draining;
+        let inbound = &mut state.accept(id)?.inbound;
+        if is_draining {
             let message = "the server is stopping and takes no further calls";
             let refusal = Error::unavailable(message).unsent();
             state.finish(id, Some(&refusal));
             return Ok(());
         }
         let body = if flags & FLAG_END != 0 {
+            inbound.is_ended_by_peer = true;
+            inbound.end = Some(Ok(()));
             message.map_or_else(Body::empty, Body::once)
         } else {
-            let inbound = &mut state.stream(id).expect("just accepted").inbound;
             message
                 .into_iter()
                 .for_each(|message| inbound.push_inline(message));
             Body::made_by(Arriving::new(shared, id), false)
         };
-        if flags & FLAG_END != 0 {
-            let inbound = &mut state.stream(id).expect("just accepted").inbound;
-            inbound.is_ended_by_peer = true;
-            inbound.end = Some(Ok(()));
-        }
         drop(state);
         let deadline = head.remaining_us.map(|us| {
             let now = self.now.get_or_insert_with(|| shared.host.clock.now());

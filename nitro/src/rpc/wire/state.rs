@@ -208,12 +208,12 @@ impl State {
     }
 
     /// Opens a stream at the answering side, under the number that the caller chose.
-    pub(super) fn accept(&mut self, id: u32) -> Result<()> {
+    pub(super) fn accept(&mut self, id: u32) -> Result<&mut Stream> {
         let stream = self.streams.accept(id, self.limits.streams_max)?;
         stream.outbound.credit = self.peer.map_or(0, |peer| peer.stream_window);
         // The CALL itself is the head.
         stream.inbound.has_head = true;
-        Ok(())
+        Ok(stream)
     }
 
     /// The stream of a number that a frame bears.
