@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::latest;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use tower::Service;
 
 use super::ejection::{Admission, Counted, EjectionPolicy, Says, Standing, Ward, speaks_against};
@@ -59,7 +59,12 @@ impl Target {
 
 /// The nodes of a service and how one is picked. A clone is the same cluster.
 #[derive(Clone)]
-pub struct Balance(Arc<Cluster>);
+pub struct Balance {
+    cluster: Arc<Cluster>,
+    /// The nodes as this clone last saw them: to see that they are the same still is one look, where
+    /// to take hold of them would be two exchanges.
+    view: Cache<Arc<ArcSwap<View>>, Arc<View>>,
+}
 
 struct Cluster {
     service: String,
@@ -68,7 +73,7 @@ struct Cluster {
     filter: Filter,
     attempt_timeout: Option<Duration>,
     ward: Arc<Ward>,
-    view: ArcSwap<View>,
+    view: Arc<ArcSwap<View>>,
     changed: latest::Sender<()>,
     following: Mutex<Option<TaskGuard>>,
 }
@@ -90,9 +95,9 @@ impl Balance {
         ejection: EjectionPolicy,
     ) -> Self {
         let (changed, _) = latest::channel(());
-        let view = ArcSwap::default();
+        let view = Arc::<ArcSwap<View>>::default();
         let ward = Ward::new(ejection, dialer.host.entropy.next_u64());
-        Self(Arc::new(Cluster {
+        Self::of(Arc::new(Cluster {
             service,
             dialer,
             selector,
@@ -105,10 +110,15 @@ impl Balance {
         }))
     }
 
+    fn of(cluster: Arc<Cluster>) -> Self {
+        let view = Cache::new(Arc::clone(&cluster.view));
+        Self { cluster, view }
+    }
+
     /// Replaces the list of nodes. Those that stay keep their connection, their load and their
     /// standing; calls under way to those that go are finished.
     pub fn set(&self, targets: &[Target]) {
-        let cluster = &self.0;
+        let cluster = &self.cluster;
         let before = cluster.view.load();
         let mut by_id: BTreeMap<&str, &Target> = BTreeMap::new();
         for target in targets {
@@ -147,25 +157,29 @@ impl Balance {
 
     /// Keeps the list as the registry has it, until the cluster is dropped or followed anew.
     pub(super) fn follow(&self, following: Following) {
-        let cluster = Arc::downgrade(&self.0);
-        let task = self.0.dialer.host.tasks.spawn(
+        let cluster = Arc::downgrade(&self.cluster);
+        let task = self.cluster.dialer.host.tasks.spawn(
             "balance over the registry",
             Box::pin(keep_current(cluster, following)),
         );
-        let mut held = self.0.following.lock().expect("no panic while it is held");
+        let mut held = self
+            .cluster
+            .following
+            .lock()
+            .expect("no panic while it is held");
         *held = Some(task.abort_on_drop());
     }
 
     /// The ids of the nodes, sorted.
     pub fn nodes(&self) -> Vec<Arc<str>> {
-        let view = self.0.view.load();
+        let view = self.cluster.view.load();
         let ids = view.candidates.as_slice().iter();
         ids.map(|candidate| Arc::clone(&candidate.id)).collect()
     }
 
     /// How the nodes do, as this client sees them.
     pub fn health(&self) -> Health {
-        let view = self.0.view.load();
+        let view = self.cluster.view.load();
         let both = view.candidates.as_slice().iter().zip(&view.endpoints);
         let node = |(candidate, endpoint): (&Candidate, &Arc<Endpoint>)| NodeHealth {
             id: Arc::clone(&candidate.id),
@@ -175,8 +189,8 @@ impl Balance {
         };
         Health {
             nodes: both.map(node).collect(),
-            ejections: self.0.ward.ejections(),
-            is_panicking: self.0.ward.is_panicking(),
+            ejections: self.cluster.ward.ejections(),
+            is_panicking: self.cluster.ward.is_panicking(),
         }
     }
 }
@@ -223,7 +237,7 @@ async fn keep_current(cluster: Weak<Cluster>, mut following: Following) {
             return;
         };
         let targets: Vec<Target> = nodes.iter().map(Target::from).collect();
-        Balance(cluster).set(&targets);
+        Balance::of(cluster).set(&targets);
         match following.changed(&nodes).await {
             Ok(changed) => nodes = changed,
             Err(_) => return,
@@ -332,11 +346,11 @@ impl Service<Request> for Balance {
     }
 
     fn call(&mut self, request: Request) -> Balanced {
-        let now = self.0.dialer.host.clock.now();
-        let view = self.0.view.load();
-        match view.pick(&self.0, &request, now) {
-            Some(picked) => Balanced::Calling(self.0.begin(request, picked)),
-            None => Balanced::Waiting(Box::pin(self.0.clone().call_when_known(request))),
+        let cluster = &self.cluster;
+        let now = cluster.dialer.host.clock.now();
+        match self.view.load().pick(cluster, &request, now) {
+            Some(picked) => Balanced::Calling(cluster.begin(request, picked)),
+            None => Balanced::Waiting(Box::pin(cluster.clone().call_when_known(request))),
         }
     }
 }
@@ -522,7 +536,7 @@ impl Drop for Attempt {
 impl fmt::Debug for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balance")
-            .field("service", &self.0.service)
+            .field("service", &self.cluster.service)
             .field("nodes", &self.nodes())
             .finish()
     }

@@ -43,25 +43,43 @@ impl Sequence {
 
     /// The next number, uniform over all of `u64`.
     pub fn next_u64(&self) -> u64 {
-        let mut mixed = self
-            .0
-            .fetch_add(Self::STEP, Ordering::Relaxed)
-            .wrapping_add(Self::STEP);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let before = self.0.fetch_add(Self::STEP, Ordering::Relaxed);
+        mixed(before.wrapping_add(Self::STEP))
+    }
+
+    /// The next number for a choice that need not be another thread's too: threads that draw at the
+    /// same moment may draw the same. So nobody waits until a counter is its own.
+    pub fn draw(&self) -> u64 {
+        let next = self.0.load(Ordering::Relaxed).wrapping_add(Self::STEP);
+        self.0.store(next, Ordering::Relaxed);
+        mixed(next)
     }
 
     /// The next number below `bound`; 0 when `bound` is 0. Biased by less than `bound` / 2^64.
     pub fn below(&self, bound: usize) -> usize {
-        let wide = u128::from(self.next_u64()) * bound as u128;
-        usize::try_from(wide >> 64).expect("below a usize")
+        below(self.next_u64(), bound)
+    }
+
+    /// The same of [`Sequence::draw`].
+    pub fn draw_below(&self, bound: usize) -> usize {
+        below(self.draw(), bound)
     }
 
     /// The next number in 0..1.
     pub fn unit(&self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
+}
+
+fn mixed(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+fn below(number: u64, bound: usize) -> usize {
+    let wide = u128::from(number) * bound as u128;
+    usize::try_from(wide >> 64).expect("below a usize")
 }
 
 impl Entropy for Sequence {
@@ -91,5 +109,7 @@ mod tests {
             9_817_491_932_198_370_423,
         ];
         assert_eq!(first, published);
+        let drawn = Sequence::from_seed(1_234_567);
+        assert_eq!([drawn.draw(), drawn.draw(), drawn.draw()], published);
     }
 }

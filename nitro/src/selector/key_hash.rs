@@ -50,7 +50,7 @@ impl Selector for KeyHash {
             return None;
         }
         let Some(key) = pick.key else {
-            return Some(draw_usable(candidates, pick, || self.0.below(count)));
+            return Some(draw_usable(candidates, pick, || self.0.draw_below(count)));
         };
         let owners = candidates.owners.get_or_init(|| owners(&candidates.list));
         let slot = slot_of(key.wrapping_mul(STEP));

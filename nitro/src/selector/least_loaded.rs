@@ -33,7 +33,7 @@ impl LeastLoaded {
     /// Two different indices below `count`, which is at least 2, from the halves of one number.
     /// Biased by less than `count` / 2^32.
     fn draw_two(&self, count: usize) -> (usize, usize) {
-        let drawn = self.0.next_u64();
+        let drawn = self.0.draw();
         let below = |half: u64, bound: usize| ((half * bound as u64) >> 32) as usize;
         let first = below(drawn >> 32, count);
         let second = below(drawn & 0xffff_ffff, count - 1);

@@ -86,7 +86,8 @@ impl Load {
     /// How many times worse than its latency says, for calls in flight and failures in a row.
     pub(super) fn burden(&self) -> f64 {
         let doubled = self.failures().min(FAILURES_COUNTED_MAX);
-        ((u64::from(self.pending()) + 1) << doubled) as f64
+        // Far below 2^63, and a signed number is a float in one step.
+        ((i64::from(self.pending()) + 1) << doubled) as f64
     }
 
     /// The share of the last latency that still counts.

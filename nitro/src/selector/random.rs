@@ -17,7 +17,7 @@ impl Random {
 impl Selector for Random {
     fn select(&self, candidates: &Candidates, pick: &Pick<'_>) -> Option<usize> {
         let count = candidates.list.len();
-        (count > 0).then(|| draw_usable(candidates, pick, || self.0.below(count)))
+        (count > 0).then(|| draw_usable(candidates, pick, || self.0.draw_below(count)))
     }
 }
 

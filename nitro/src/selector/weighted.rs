@@ -21,8 +21,9 @@ impl Selector for Weighted {
             return None;
         }
         let index = draw_usable(candidates, pick, || candidates.aliases.draw(&self.0));
-        // Passing over nodes in order, after many draws, may stop at one of weight 0.
-        if candidates.list[index].weight == 0 {
+        // A draw comes to a node of weight 0 only if all are 0. Passing over nodes in order, after
+        // many draws, may stop at one; without nodes to avoid the candidate is not looked at.
+        if !pick.avoid.is_empty() && candidates.list[index].weight == 0 {
             let weighty = candidates.list.iter().enumerate();
             let mut weighty = weighty.filter(|(_, one)| one.weight > 0 && !pick.avoids(one));
             return Some(weighty.next().map_or(index, |(index, _)| index));
@@ -80,7 +81,7 @@ impl Aliases {
     /// One draw gives both the column, from the product's upper half, and the fraction, from its
     /// lower half.
     fn draw(&self, sequence: &Sequence) -> usize {
-        let wide = u128::from(sequence.next_u64()) * self.0.len() as u128;
+        let wide = u128::from(sequence.draw()) * self.0.len() as u128;
         let index = usize::try_from(wide >> 64).expect("below the number of columns");
         let Column { own_up_to, other } = self.0[index];
         if (wide as u64) < own_up_to {
