@@ -21,7 +21,15 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "nitro",
         &[
-            &["assertion", "buggify", "error", "latest", "name", "time"],
+            &[
+                "assertion",
+                "buggify",
+                "error",
+                "held",
+                "latest",
+                "name",
+                "time",
+            ],
             &["address", "metadata", "service"],
             &["operation"],
             &["port"],

@@ -16,6 +16,9 @@ pub use tasks::{TASKS, UnderWay};
 /// with the end of memory.
 pub const EVENTS_MAX: usize = 1_000_000;
 
+/// The note of a node that holds more or less of something than before: how much of it.
+pub const HELD: &str = "held";
+
 /// Collects the events of a run. A clone is the same recorder.
 #[derive(Clone, Debug)]
 pub struct Recorder {
@@ -27,6 +30,8 @@ pub struct Recorder {
     /// The tasks under way, and whether they are to be told of.
     tasks: Tasks,
     tells_tasks: bool,
+    /// Whether it is told what nodes hold.
+    tells_held: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +64,14 @@ impl Recorder {
             time: None,
             tasks: Tasks::default(),
             tells_tasks: false,
+            tells_held: false,
         }
+    }
+
+    /// The same recorder, which tells of what nodes hold for others, if it is to.
+    pub fn with_held(mut self, is_told: bool) -> Self {
+        self.tells_held = is_told;
+        self
     }
 
     /// The same recorder, which tells at the end what tasks each node has left, if it is to.
@@ -91,6 +103,9 @@ impl Recorder {
     /// Records what happened on a node, or to the cluster where `node` is none. It returns the
     /// event's place in the trace; none where nothing is recorded.
     pub fn record(&self, at_us: u64, node: Option<&str>, kind: EventKind) -> Option<u64> {
+        if !self.tells_held && matches!(&kind, EventKind::Note { name, .. } if name == HELD) {
+            return None;
+        }
         self.add(at_us, |state, at_us| state.record(at_us, node, kind))
     }
 

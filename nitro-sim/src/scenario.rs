@@ -61,7 +61,8 @@
 //! converged_within_s = 5              # so long after the last fault all succeed
 //! min_ok = 0.5
 //! max_failed = 100
-//! tasks_max = 30                      # of each node in the end: connections, subscriptions, calls
+//! tasks_max = 30                      # of each node in the end: connections, calls
+//! subscriptions_max = 3               # of the broker of each node in the end
 //!
 //! [[measure]]                         # a figure within bounds; name = "..." names it
 //! what = "goodput"                    # operations that succeed in a second
@@ -379,6 +380,9 @@ pub struct Checks {
     /// The most tasks that a node may have in the end, those of its connections included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks_max: Option<u64>,
+    /// The most subscriptions that the broker of a node may have in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions_max: Option<u64>,
     /// Figures within bounds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Measure>,
@@ -393,6 +397,7 @@ impl Default for Checks {
             min_ok: None,
             max_failed: None,
             tasks_max: None,
+            subscriptions_max: None,
             measures: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -78,6 +79,7 @@ pub struct System {
     roles: BTreeMap<String, Role>,
     operations: Vec<String>,
     invariants: Vec<(String, Invariant)>,
+    turn_wall_max: Option<Duration>,
 }
 
 impl System {
@@ -88,6 +90,7 @@ impl System {
             roles: BTreeMap::new(),
             operations: Vec::new(),
             invariants: Vec::new(),
+            turn_wall_max: None,
         }
     }
 
@@ -126,6 +129,21 @@ impl System {
     {
         self.invariants.push((name.into(), Arc::new(holds)));
         self
+    }
+
+    /// The same system, of which a turn of a node may take so long of this machine's time before
+    /// the run counts as hung. Where it is not said, the engine has a limit of its own.
+    pub fn turn_wall_max(self, most: Duration) -> Self {
+        let turn_wall_max = Some(most);
+        Self {
+            turn_wall_max,
+            ..self
+        }
+    }
+
+    /// The longest that a turn of a node may take, where it says so.
+    pub fn longest_turn(&self) -> Option<Duration> {
+        self.turn_wall_max
     }
 
     /// Its name.

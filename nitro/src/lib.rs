@@ -54,7 +54,7 @@
 //! | 3 | [`broker`], [`registry`], [`store`], [`sync`]; [`selector`]; [`rpc`] | what is pluggable; what a call is |
 //! | 2 | [`codec`], [`transport`], [`layer`] | bytes, frames, concerns of any call |
 //! | 1 | [`host`] | the machine |
-//! | 0 | [`assertion`], [`buggify`](mod@buggify), [`error`], [`latest`], [`name`], [`time`], then [`address`], [`metadata`], [`service`], then [`operation`], then [`port`] | words |
+//! | 0 | [`assertion`], [`buggify`](mod@buggify), [`error`], [`held`], [`latest`], [`name`], [`time`], then [`address`], [`metadata`], [`service`], then [`operation`], then [`port`] | words |
 //!
 //! The features are `file` (a store in a file), `json`, `protobuf` (codecs; `json` brings
 //! `remote`), `http` (a broker over HTTP) and `mdns` (a registry over multicast DNS); all but the
@@ -82,6 +82,7 @@ pub mod codec;
 pub mod durable;
 pub mod error;
 pub mod events;
+pub mod held;
 pub mod host;
 #[cfg(feature = "http")]
 pub mod http;

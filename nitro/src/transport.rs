@@ -323,6 +323,14 @@ impl Link {
         }
     }
 
+    /// From now on reads no more than so many bytes at a time, as a network may bring them; over
+    /// memory there are no bytes.
+    pub fn read_at_most(&mut self, bytes: usize) {
+        if let Ends::Bytes(end) = &mut self.0 {
+            end.read_at_most(bytes);
+        }
+    }
+
     /// Reads more, once [`Link::next_frame`] has nothing.
     ///
     /// # Errors

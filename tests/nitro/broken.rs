@@ -94,12 +94,14 @@ bugs! {
     replica_read_behind, "monotonic reads", 3;
     snapshot_loses_tail, "linearizable", 36;
     stream_deadline_on_head, "answered", 4;
+    subscriptions_left, "leaked", 1;
     swap_timeout_is_no, "linearizable", 2;
     tickets_reused, "unique", 6;
     transfer_in_two_commits, "linearizable", 6;
     transfer_not_resumed, "agreed", 5;
     view_misses_changes, "agreed", 1;
     votes_forgotten, "one leader per term", 2;
+    wire_reused_after_half_close, "converged", 1;
     wire_reused_after_timeout, "linearizable", 1;
 }
 

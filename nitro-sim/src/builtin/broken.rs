@@ -29,12 +29,14 @@
 //! | `replica_read_behind` | reads go to any replica, however far behind | monotonic reads |
 //! | `snapshot_loses_tail` | a snapshot cuts the log by more than it has | linearizable |
 //! | `stream_deadline_on_head` | a time limit ends where the stream begins | answered |
+//! | `subscriptions_left` | who waits in vain for news leaves its subscription behind | leaked |
 //! | `swap_timeout_is_no` | no answer in time is told as "it was not done" | linearizable |
 //! | `tickets_reused` | numbers are given out again after a restart | unique |
 //! | `transfer_in_two_commits` | a batch is two commits, and a crash comes between | linearizable |
 //! | `transfer_not_resumed` | what had begun before a crash is not finished | agreed |
 //! | `view_misses_changes` | what happens between a list and a watch is missed | agreed |
 //! | `votes_forgotten` | a voter votes again after a restart | one leader per term |
+//! | `wire_reused_after_half_close` | a connection is kept though its server has ended its side | converged |
 //! | `wire_reused_after_timeout` | a connection is used again with an answer on its way | linearizable |
 //!
 //! Six more are variants of systems that stand beside this module: `feed_acks_before_sync`,
@@ -63,12 +65,14 @@ mod replica_read_behind;
 mod service;
 mod snapshot_loses_tail;
 mod stream_deadline_on_head;
+mod subscriptions_left;
 mod swap_timeout_is_no;
 mod tickets_reused;
 mod transfer_in_two_commits;
 mod transfer_not_resumed;
 mod view_misses_changes;
 mod votes_forgotten;
+mod wire_reused_after_half_close;
 mod wire_reused_after_timeout;
 
 use crate::plan::{Parameter, Plan};
@@ -122,12 +126,14 @@ pub fn systems() -> Vec<System> {
         replica_read_behind::system(),
         snapshot_loses_tail::system(),
         stream_deadline_on_head::system(),
+        subscriptions_left::system(),
         swap_timeout_is_no::system(),
         tickets_reused::system(),
         transfer_in_two_commits::system(),
         transfer_not_resumed::system(),
         view_misses_changes::system(),
         votes_forgotten::system(),
+        wire_reused_after_half_close::system(),
         wire_reused_after_timeout::system(),
     ]
 }

@@ -271,11 +271,11 @@ fn words(contradiction: &Contradiction) -> String {
         )
         .expect("it is a text");
     }
+    let last = contradiction.last;
+    write!(text, "\nimpossible when operation {last} returns").expect("it is a text");
     if !contradiction.states.is_empty() {
-        let (last, states) = (contradiction.last, contradiction.states.join(", "));
-        let end =
-            format!("\nimpossible when operation {last} returns: by then it could be {states}");
-        text.push_str(&end);
+        let states = contradiction.states.join(", ");
+        write!(text, ": by then it could be {states}").expect("it is a text");
     }
     text
 }

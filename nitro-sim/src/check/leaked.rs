@@ -1,11 +1,14 @@
 //! At the end no node has more tasks than it should, and one that has stopped has none: each
-//! connection, subscription and call that was forgotten keeps one.
+//! connection and call that was forgotten keeps one. Nor has a broker more subscriptions.
 
+use std::collections::BTreeMap;
+
+use nitro::held::SUBSCRIPTIONS;
 use serde_json::Value;
 
 use super::Findings;
 use crate::plan::Plan;
-use crate::record::TASKS;
+use crate::record::{HELD, TASKS};
 use crate::system::Breach;
 use crate::trace::{Blame, EventKind, Trace};
 
@@ -13,6 +16,11 @@ use crate::trace::{Blame, EventKind, Trace};
 const NAMES_MAX: usize = 3;
 
 pub(super) fn check(plan: &Plan, trace: &Trace, findings: &mut Findings) {
+    check_tasks(plan, trace, findings);
+    check_subscriptions(plan, trace, findings);
+}
+
+fn check_tasks(plan: &Plan, trace: &Trace, findings: &mut Findings) {
     let Some(most) = plan.checks.tasks_max else {
         return;
     };
@@ -45,6 +53,39 @@ pub(super) fn check(plan: &Plan, trace: &Trace, findings: &mut Findings) {
         findings.doubt("leaked", "no node has had a task");
     }
     findings.fail_each("leaked", wrong);
+}
+
+fn check_subscriptions(plan: &Plan, trace: &Trace, findings: &mut Findings) {
+    let Some(most) = plan.checks.subscriptions_max else {
+        return;
+    };
+    // What was told last, and where: a node that starts begins anew.
+    let mut told: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    let mut has_told = false;
+    for (place, event) in trace.events().iter().enumerate() {
+        let node = event.node.as_deref().unwrap_or("the cluster");
+        match &event.kind {
+            EventKind::NodeStarted { .. } => drop(told.remove(node)),
+            EventKind::Note { name, value } if name == HELD => {
+                if let Some(count) = value.get(SUBSCRIPTIONS).and_then(Value::as_u64) {
+                    has_told = true;
+                    told.insert(node, (place, count));
+                }
+            }
+            _ => {}
+        }
+    }
+    if !has_told {
+        findings.doubt("leaked", "no broker has had a subscription");
+    }
+    let told = told.into_iter();
+    let left = told.filter(|(_, (_, count))| *count > most);
+    let wrong = left.map(|(node, (place, count))| {
+        let what =
+            format!("the broker of {node} has {count} subscriptions in the end; at most {most}");
+        Breach::of(what, [Blame::Event(place)])
+    });
+    findings.fail_each("leaked", wrong.collect());
 }
 
 /// What goes on of nodes that have stopped, as an engine that looks has found.

@@ -7,20 +7,31 @@
 //! compares whole states confirms it. The budget is a number of steps and no time, so the answer
 //! is the same on every machine.
 //!
+//! Where a model tells what its operations do, a swifter search takes its place, which needs no
+//! second opinion.
+//!
 //! With an order for each process alone instead of one for all, the same search tells sequential
 //! consistency ([`sequential`]); that is not local, so all keys are judged together.
 
+mod effects;
 mod explain;
 mod fingerprint;
 mod index;
 mod search;
+mod sequential;
+mod swift;
+mod visited;
 
 use std::collections::BTreeMap;
 
 use super::model::Model;
+use effects::Effects;
 use explain::explain;
 use index::Index;
 use search::{Found, exact, fast};
+use swift::swift;
+
+pub use sequential::sequential;
 
 /// An operation on a model.
 #[derive(Clone, Debug)]
@@ -55,7 +66,7 @@ impl Default for Budget {
     /// Seconds on any machine, and less than 500 MB.
     fn default() -> Self {
         Self {
-            steps_max: 10_000_000,
+            steps_max: 5_000_000,
         }
     }
 }
@@ -117,14 +128,9 @@ fn judge<M: Model>(
     budget: Budget,
     explain: impl Fn(&[usize]) -> Violation,
 ) -> Answer {
-    let mut keys: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (place, operation) in history.iter().enumerate() {
-        keys.entry(operation.key).or_default().push(place);
-    }
     let mut unknown = None;
-    for (key, places) in keys {
-        let index = Index::of(model, history, &places, |_| 0);
-        match decide(model, history, &index, budget) {
+    for (key, places) in by_key(history) {
+        match decide(model, history, &places, Kept::Clock, budget) {
             Found::Order => {}
             Found::Nothing => {
                 let violation = explain(&places);
@@ -139,77 +145,71 @@ fn judge<M: Model>(
     unknown.map_or(Answer::Yes, |key| Answer::Unknown(Some(key)))
 }
 
-/// Whether a history is sequentially consistent: as if made one at a time, in an order that keeps
-/// each process's own.
-pub fn sequential<M: Model>(model: &M, history: &[OperationOf<M>], budget: Budget) -> Answer {
-    let model = &Keyed(model);
-    let keyed = |operation: &OperationOf<M>| Operation {
-        id: operation.id,
-        process: operation.process,
-        key: operation.key,
-        input: (operation.key, operation.input.clone()),
-        output: operation.output.clone(),
-        called: operation.called,
-        returned: operation.returned,
-    };
-    let keyed: Vec<_> = history.iter().map(keyed).collect();
-    let places: Vec<usize> = (0..keyed.len()).collect();
-    let index = Index::of(model, &keyed, &places, |operation| operation.process);
-    match decide(model, &keyed, &index, budget) {
-        Found::Order => Answer::Yes,
-        Found::Spent => Answer::Unknown(None),
-        Found::Nothing => Answer::No(Violation {
-            key: None,
-            last: index.last_return().unwrap_or(0),
-            operations: places,
-            states: Vec::new(),
-        }),
+/// The places of a history's operations, by key.
+fn by_key<I, O>(history: &[Operation<I, O>]) -> Vec<(u64, Vec<usize>)> {
+    let keys = || history.iter().map(|operation| operation.key);
+    let (first, last) = (keys().min().unwrap_or(0), keys().max().unwrap_or(0));
+    // Keys that are near one another, as most are, need no map.
+    if last - first > history.len() as u64 {
+        let mut places: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (place, key) in keys().enumerate() {
+            places.entry(key).or_default().push(place);
+        }
+        return places.into_iter().collect();
     }
+    let mut counts = vec![0; (last - first) as usize + 1];
+    for key in keys() {
+        counts[(key - first) as usize] += 1;
+    }
+    let room = |(key, count): (u64, usize)| (key, Vec::with_capacity(count));
+    let mut places: Vec<(u64, Vec<usize>)> = (first..=last).zip(counts).map(room).collect();
+    for (place, key) in keys().enumerate() {
+        places[(key - first) as usize].1.push(place);
+    }
+    places.retain(|(_, places)| !places.is_empty());
+    places
 }
 
-/// A no is said only by the search that mistakes nothing.
-fn decide<M: Model>(model: &M, history: &[OperationOf<M>], index: &Index, budget: Budget) -> Found {
-    match fast(model, history, index, budget) {
-        Found::Nothing => exact(model, history, index, budget),
+/// What an order must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// What returned before another was called comes before it.
+    Clock,
+    /// The same, of the operations of one process alone.
+    Processes,
+}
+
+/// A no is said only by a search that mistakes nothing.
+fn decide<M: Model>(
+    model: &M,
+    history: &[OperationOf<M>],
+    places: &[usize],
+    kept: Kept,
+    budget: Budget,
+) -> Found {
+    if let Some(found) = decide_swiftly(model, history, places, kept, budget) {
+        return found;
+    }
+    let index = Index::of(model, history, places, kept);
+    match fast(model, history, &index, budget) {
+        Found::Nothing => exact(model, history, &index, budget),
         found => found,
     }
 }
 
-/// A model under every key.
-struct Keyed<'m, M>(&'m M);
-
-impl<M: Model> Model for Keyed<'_, M> {
-    type State = StateByKey<M::State>;
-    type Input = (u64, M::Input);
-    type Output = M::Output;
-
-    fn initial(&self) -> Self::State {
-        StateByKey(BTreeMap::new())
+/// The answer of the search that is for models which tell what operations do; none for others.
+fn decide_swiftly<M: Model>(
+    model: &M,
+    history: &[OperationOf<M>],
+    places: &[usize],
+    kept: Kept,
+    budget: Budget,
+) -> Option<Found> {
+    if kept == Kept::Processes {
+        return None;
     }
-
-    fn step(
-        &self,
-        state: &Self::State,
-        (key, input): &Self::Input,
-        output: Option<&M::Output>,
-    ) -> Option<Self::State> {
-        let next = match state.0.get(key) {
-            Some(held) => self.0.step(held, input, output),
-            None => self.0.step(&self.0.initial(), input, output),
-        };
-        let mut after = state.clone();
-        after.0.insert(*key, next?);
-        Some(after)
-    }
-
-    fn is_pure(&self, (_, input): &Self::Input, output: Option<&M::Output>) -> bool {
-        self.0.is_pure(input, output)
-    }
+    swift(&Effects::of(model, history, places)?, budget)
 }
-
-/// What models hold, by key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct StateByKey<S>(BTreeMap<u64, S>);
 
 #[cfg(test)]
 mod tests;

@@ -332,3 +332,29 @@ fn a_node_with_too_many_tasks_in_the_end_is_named_with_what_they_are() {
          at most 3"
     );
 }
+
+#[test]
+fn a_broker_with_too_many_subscriptions_in_the_end_is_named_where_it_told_so() {
+    let mut checked = plan();
+    checked.checks.subscriptions_max = Some(1);
+    let mut events = sound();
+    assert_eq!(verdict(&checked, &events).reasons()[0].check, "leaked");
+    assert_eq!(verdict(&checked, &events).word(), "inconclusive");
+    let held = |count: u64| {
+        let name = crate::record::HELD.to_owned();
+        let value = json!({ "subscriptions": count });
+        event(2_000, EventKind::Note { name, value })
+    };
+    // What a crash took with it is not left.
+    events.insert(3, held(7));
+    assert_eq!(verdict(&checked, &events), Verdict::Pass);
+    events.insert(6, held(2));
+    let found = verdict(&checked, &events).reasons()[0].clone();
+    assert_eq!(
+        found.to_string(),
+        "leaked: the broker of client-1 has 2 subscriptions in the end; at most 1"
+    );
+    assert_eq!(found.blames, [Blame::Event(6)]);
+    events.insert(7, held(1));
+    assert_eq!(verdict(&checked, &events), Verdict::Pass);
+}

@@ -3,11 +3,13 @@
 mod hunt;
 mod kept;
 mod report;
+mod rough;
 
 use std::path::Path;
 
 use super::*;
 use crate::builtin;
+use crate::system::Source;
 
 const SCENARIO: &str = r#"
 name = "brief"
@@ -33,6 +35,7 @@ converged_within_s = 0.5
 /// A directory with a scenario in it, and the command line beside it.
 struct Desk {
     directory: tempfile::TempDir,
+    systems: Source,
 }
 
 struct Said {
@@ -45,7 +48,10 @@ impl Desk {
     fn new(scenario: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("s.toml"), scenario).unwrap();
-        Self { directory }
+        Self {
+            directory,
+            systems: builtin::systems,
+        }
     }
 
     fn path(&self, name: &str) -> String {
@@ -54,7 +60,7 @@ impl Desk {
 
     /// Runs a command line; words that begin with `@` are files of the directory.
     fn say(&self, line: &str) -> Said {
-        let systems = Systems::made_by(builtin::systems);
+        let systems = Systems::made_by(self.systems);
         let words = line.split(' ').map(|word| match word.strip_prefix('@') {
             Some(name) => self.path(name).into(),
             None => OsString::from(word),

@@ -53,7 +53,11 @@ pub(super) fn told_apart(
     tell: Tell,
     run: impl FnOnce(&'static Page) -> Outcome + Send,
 ) -> Result<Vec<u8>, Ended> {
-    let finished = process::in_child(LIMITS, |page, mut out: File| {
+    let limits = Limits {
+        turn_max: system.longest_turn().unwrap_or(LIMITS.turn_max),
+        ..LIMITS
+    };
+    let finished = process::in_child(limits, |page, mut out: File| {
         let outcome = run(page);
         page.end();
         // Nobody is left to hear of an error: the reader has gone.

@@ -98,7 +98,7 @@ impl Engine for Event {
     /// What is told is written by the run's process, which knows all of it: only that comes back.
     fn tell(&self, plan: &Plan, system: &System, tell: Tell) -> Result<Vec<u8>, Ended> {
         let started = Trace::new(plan.digest(), self.name());
-        let finished = process::in_child(self.limits(), |page, mut out: File| {
+        let finished = process::in_child(self.limits(system), |page, mut out: File| {
             let outcome = live(plan, system, started, page, tell, out.try_clone());
             page.end();
             // Nobody is left to hear of an error: the reader has gone.
@@ -112,7 +112,7 @@ impl Engine for Event {
     fn again(&self, plan: &Plan, system: &System, first: &Trace) -> Option<Difference> {
         let header = first.header();
         let started = Trace::new(header.plan.clone(), header.engine.clone());
-        let finished = process::in_child(self.limits(), |page, out: File| {
+        let finished = process::in_child(self.limits(system), |page, out: File| {
             // An escape ends the process with a trace in place of a difference, which is one.
             let again = live(plan, system, started, page, outcome::whole, out.try_clone());
             // Nobody is left to hear of an error: the reader has gone.
@@ -133,10 +133,10 @@ impl Engine for Event {
 }
 
 impl Event {
-    fn limits(&self) -> Limits {
+    fn limits(&self, system: &System) -> Limits {
         Limits {
             wall_max: self.wall_max,
-            turn_max: self.turn_wall_max,
+            turn_max: system.longest_turn().unwrap_or(self.turn_wall_max),
         }
     }
 }
@@ -175,7 +175,8 @@ fn live(
     let time_us = Arc::new(AtomicU64::new(0));
     let recorder = Recorder::new(trace)
         .with_time(Arc::clone(&time_us))
-        .with_tasks(plan.checks.tasks_max.is_some());
+        .with_tasks(plan.checks.tasks_max.is_some())
+        .with_held(plan.checks.subscriptions_max.is_some());
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let ids: Vec<String> = plan.fault_ids().into_iter().map(str::to_owned).collect();
     if let Ok(mut out) = out {

@@ -2,20 +2,24 @@
 
 use std::fmt::{Debug, Write};
 
-use nitro::assertion;
+use nitro::{assertion, held};
+use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata};
 
+use crate::record::HELD;
 use crate::trace::{EventKind, LogLevel};
 
 /// The most detailed level that anything is heard of: that of the points of the program.
 pub(super) const MOST: LevelFilter = LevelFilter::TRACE;
 
-/// Whether a run listens: to logs at INFO and above, to spans at those levels, and to points.
+/// Whether a run listens: to logs at INFO and above, to spans at those levels, to points, and to
+/// what nodes hold.
 pub(super) fn is_heard(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO || metadata.target() == assertion::TARGET
+    let is_told = [assertion::TARGET, held::TARGET].contains(&metadata.target());
+    *metadata.level() <= Level::INFO || is_told
 }
 
 /// Whether it ever does, which is asked once for each place in the program.
@@ -31,8 +35,10 @@ pub(super) fn event_of(event: &Event<'_>) -> EventKind {
     let metadata = event.metadata();
     let mut fields = Fields::default();
     event.record(&mut fields);
-    if metadata.target() == assertion::TARGET {
-        return fields.point();
+    match metadata.target() {
+        assertion::TARGET => return fields.point(),
+        held::TARGET => return fields.held(),
+        _ => {}
     }
     EventKind::Log {
         level: match *metadata.level() {
@@ -56,6 +62,9 @@ pub(super) struct Fields {
     module: String,
     found: String,
     holds: bool,
+    /// Those of what a node holds.
+    what: String,
+    count: u64,
 }
 
 impl Fields {
@@ -66,6 +75,13 @@ impl Fields {
             name => write!(self.text, "{space}{name}={value}"),
         };
         written.expect("a text takes what is written to it");
+    }
+
+    fn held(self) -> EventKind {
+        EventKind::Note {
+            name: HELD.to_owned(),
+            value: json!({ self.what: self.count }),
+        }
     }
 
     fn point(self) -> EventKind {
@@ -94,11 +110,19 @@ impl Visit for Fields {
         self.add(field, format_args!("{value}"));
     }
 
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "count" {
+            self.count = value;
+        }
+        self.add(field, format_args!("{value}"));
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "name" => self.name = Some(value.to_owned()),
             "kind" => value.clone_into(&mut self.kind),
             "module" => value.clone_into(&mut self.module),
+            "what" => value.clone_into(&mut self.what),
             _ => {}
         }
         self.add(field, format_args!("{value}"));

@@ -103,7 +103,8 @@ fn live(plan: &Plan, system: &System, page: &'static Page) -> Outcome {
     let time_us = Arc::new(AtomicU64::new(0));
     let recorder = Recorder::new(Trace::new(plan.digest(), Madsim.name()))
         .with_time(Arc::clone(&time_us))
-        .with_tasks(plan.checks.tasks_max.is_some());
+        .with_tasks(plan.checks.tasks_max.is_some())
+        .with_held(plan.checks.subscriptions_max.is_some());
     let names: Vec<Arc<str>> = plan.nodes.iter().map(|n| n.name.as_str().into()).collect();
     let runtime = Runtime::with_seed_and_config(plan.seed, Config::default());
     let ran = logs::recorded(&recorder, names, || {

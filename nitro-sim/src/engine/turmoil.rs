@@ -76,7 +76,8 @@ impl Engine for Turmoil {
     fn run(&self, plan: &Plan, system: &System) -> Outcome {
         let wall = MachineClock::new();
         let recorder = Recorder::new(Trace::new(plan.digest(), self.name()))
-            .with_tasks(plan.checks.tasks_max.is_some());
+            .with_tasks(plan.checks.tasks_max.is_some())
+            .with_held(plan.checks.subscriptions_max.is_some());
         let (ended, trace) = logs::recorded(&recorder, || {
             let mut cluster = Cluster::new(plan, system, recorder.clone());
             let ended = drive(&mut cluster, &recorder, &wall);

@@ -1,6 +1,6 @@
 //! Two runs side by side: where they part, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -136,8 +136,28 @@ fn table(runs: [(&Run, &Report); 2]) -> Vec<[String; 3]> {
     });
     let [one, other] = counts;
     let both = one.into_iter().zip(other);
-    both.map(|((name, left), (_, right))| [name.to_owned(), left, right])
+    let counted = both.map(|((name, left), (_, right))| [name.to_owned(), left, right]);
+    counted
+        .chain(figures(runs.map(|(_, report)| report)))
         .collect()
+}
+
+/// What either run's scenario has measured, and its figure in each.
+fn figures(reports: [&Report; 2]) -> Vec<[String; 3]> {
+    let [one, other] = reports.map(|report| {
+        let all = report.measured.iter();
+        let figures = all.map(|one| (one.measure.id.as_str(), one.to_string()));
+        figures.collect::<Vec<_>>()
+    });
+    let mut names: Vec<&str> = one.iter().chain(&other).map(|(name, _)| *name).collect();
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    let of = |all: &[(&str, String)], name: &str| {
+        let figure = all.iter().find(|(other, _)| *other == name);
+        figure.map_or("not measured".to_owned(), |(_, figure)| figure.clone())
+    };
+    let line = |name: &&str| [(*name).to_owned(), of(&one, name), of(&other, name)];
+    names.iter().map(line).collect()
 }
 
 /// The operations that both plans ask for and that ended otherwise, by number. Two plans may mean

@@ -12,7 +12,7 @@ use crate::fault::{Fault, PlannedFault};
 use crate::latency::Latency as Latencies;
 use crate::operation::PlannedOperation;
 use crate::plan::{FORMAT as PLAN_FORMAT, Plan, PlannedNode};
-use crate::scenario::{Checks, Network};
+use crate::scenario::{Checks, Measure, Network, Quantity};
 use crate::trace::{Blame, Event, Trace};
 
 fn operation(id: u64, at_ms: u64, node: &str, name: &str) -> PlannedOperation {
@@ -194,4 +194,36 @@ fn two_runs_are_told_by_where_they_part_and_what_ended_otherwise() {
     let told = Parted::of([(&runs[0], &reports[0]), (&renamed, &reports[1])]);
     assert_eq!(told.operations_count, 0);
     insta::assert_snapshot!(text_of(|out| parted.write_text(out)));
+}
+
+#[test]
+fn what_two_runs_have_measured_stands_side_by_side() {
+    let runs = [run_answered(json!(null)), run_answered(json!(1))];
+    let reports = [&runs[0], &runs[1]].map(|run| Report::new(run, "again"));
+    let measured = |id: &str, figure| Measured {
+        measure: Measure {
+            id: id.to_owned(),
+            what: Quantity::Goodput { workload: None },
+            from_ms: 0,
+            until_ms: 1_000,
+            min: Some(2.0),
+            max: None,
+        },
+        figure,
+    };
+    let [mut one, mut other] = reports;
+    one.measured = vec![measured("work", Some(3.0)), measured("rest", None)];
+    other.measured = vec![measured("work", Some(1.5))];
+    let parted = Parted::of([(&runs[0], &one), (&runs[1], &other)]);
+    let told: Vec<String> = parted.table[parted.table.len() - 2..]
+        .iter()
+        .map(|line| line.join(" | "))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "work | 3.000, least 2 | 1.500, least 2",
+            "rest | nothing to measure, least 2 | not measured"
+        ]
+    );
 }

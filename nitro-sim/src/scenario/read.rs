@@ -250,6 +250,9 @@ fn checks(root: &Section<'_>) -> Checks {
     checks.max_failed = section.number("max_failed", count).map(|n| n as u64);
     let count = Bounds::new(0.0, 1e9, "tasks");
     checks.tasks_max = section.number("tasks_max", count).map(|n| n as u64);
+    let count = Bounds::new(0.0, 1e9, "subscriptions");
+    let subscriptions_max = section.number("subscriptions_max", count);
+    checks.subscriptions_max = subscriptions_max.map(|n| n as u64);
     section.finish();
     checks
 }

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::host::{Clock, Host};
-use crate::latest;
 use crate::port::Call;
 use crate::service::Calling;
 use crate::time::Instant;
+use crate::{held, latest};
 
 /// How much a [`Memory`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,10 +164,15 @@ impl Shared {
         let now = self.clock.now();
         // Nothing in the state's methods panics half-way, so a poisoned state is a whole one.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.groups.len();
         if state.expire(now) {
             self.changed.set(());
         }
-        what(&mut state, now)
+        let done = what(&mut state, now);
+        if state.groups.len() != before {
+            held::tell(held::SUBSCRIPTIONS, state.groups.len());
+        }
+        done
     }
 
     /// Tries something whenever anything changes, or the next message of a group comes back,

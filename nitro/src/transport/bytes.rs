@@ -29,6 +29,8 @@ pub(super) struct StreamEnd {
     end: usize,
     /// The last read filled all the room there was.
     is_behind: bool,
+    /// How many bytes are read at a time, at the most.
+    read_bytes_max: usize,
     preface_checked: bool,
 }
 
@@ -43,6 +45,7 @@ impl StreamEnd {
             start: 0,
             end: 0,
             is_behind: false,
+            read_bytes_max: usize::MAX,
             preface_checked: false,
         }
     }
@@ -81,9 +84,15 @@ impl StreamEnd {
             .map_err(Error::from)
     }
 
+    pub(super) fn read_at_most(&mut self, bytes: usize) {
+        self.read_bytes_max = bytes;
+    }
+
     pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<Filled>> {
         self.make_room();
-        let mut buffer = ReadBuf::new(&mut self.reading[self.end..]);
+        let until = self.end.saturating_add(self.read_bytes_max);
+        let until = until.min(self.reading.len());
+        let mut buffer = ReadBuf::new(&mut self.reading[self.end..until]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
         let count = buffer.filled().len();
         if count == 0 {

@@ -124,5 +124,11 @@ fn sequential_allows_what_only_a_clock_would_refuse() {
     let stale = written_then_read(told(json!(null)), json!(null));
     assert_eq!(judge(&system, &stale), Judged::default());
     let invented = written_then_read(told(json!(null)), json!(5));
-    assert_eq!(judge(&system, &invented).violations.len(), 1);
+    let judged = judge(&system, &invented);
+    assert_eq!(judged.violations.len(), 1);
+    insta::assert_snapshot!(judged.violations[0].what, @r"
+    no order explains key 4
+    operation 2 (get by client-0, 0.003000 s to 0.004000 s): Read, told Value(Some(5))
+    impossible when operation 2 returns: by then it could be None, Some(7)
+    ");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Operation, OperationOf};
+use super::{Kept, Operation, OperationOf};
 use crate::check::model::Model;
 
 /// No entry.
@@ -34,14 +34,14 @@ struct List {
 }
 
 impl Index {
-    /// The index of some operations of a history; `lane` parts them.
+    /// The index of some operations of a history: one lane, or one a process.
     ///
     /// Of those whose return was not heard, the ones that change nothing are left out.
     pub(super) fn of<M: Model>(
         model: &M,
         history: &[OperationOf<M>],
         places: &[usize],
-        lane: impl Fn(&OperationOf<M>) -> u64,
+        kept: Kept,
     ) -> Self {
         let matters = |place: &&usize| {
             let operation = &history[**place];
@@ -52,7 +52,11 @@ impl Index {
         let mut lanes: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
         for (slot, place) in places.iter().enumerate() {
             let (operation, slot) = (&history[*place], slot as u32);
-            let lane = lanes.entry(lane(operation)).or_default();
+            let lane = match kept {
+                Kept::Clock => 0,
+                Kept::Processes => operation.process,
+            };
+            let lane = lanes.entry(lane).or_default();
             // What happens at one time is concurrent: calls come first.
             lane.push((operation.called << 1, 2 * slot));
             if let Some(returned) = operation.returned {
@@ -104,13 +108,6 @@ impl Index {
             self.list_of[slot] = list as u32;
             self.lists[list].entries.push(entry);
         }
-    }
-
-    /// The operation that returned last, by its place in the history.
-    pub(super) fn last_return(&self) -> Option<usize> {
-        let heard = (0..self.places.len()).filter(|slot| !self.is_open[*slot]);
-        let last = heard.max_by_key(|slot| self.positions[2 * slot + 1]);
-        last.map(|slot| self.places[slot])
     }
 }
 
@@ -190,7 +187,11 @@ impl<'i> Left<'i> {
             first_return = self.next[first_return as usize];
         }
         let positions = &self.index.positions;
-        first_return != NONE && positions[entry as usize] < positions[first_return as usize]
+        match first_return {
+            // Of its own lane none need follow it, but others may.
+            NONE => self.heard > 0,
+            _ => positions[entry as usize] < positions[first_return as usize],
+        }
     }
 
     /// Those that may come next, as `slot` may, and that returned before it.

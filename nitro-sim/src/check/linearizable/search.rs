@@ -42,19 +42,22 @@ pub(super) fn exact<M: Model>(
     Search::new(model, history, index).run(budget, compare(), |_| false)
 }
 
-/// What the model may hold at the end of an order: each state once, no more than `most`. None
-/// where there are more, or the budget does not suffice.
-pub(super) fn endings<M: Model>(
+/// What is told of the states at the ends of all orders: each thing once, no more than `most`.
+/// None where there are more, or the budget does not suffice.
+pub(super) fn endings<M: Model, T: PartialEq>(
     model: &M,
     history: &[OperationOf<M>],
     index: &Index,
     budget: Budget,
     most: usize,
-) -> Option<Vec<M::State>> {
-    let mut endings: Vec<M::State> = Vec::new();
+    told: impl Fn(&M::State) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut endings: Vec<T> = Vec::new();
     let found = Search::new(model, history, index).run(budget, compare(), |state| {
-        if !endings.contains(state) {
-            endings.push(state.clone());
+        if let Some(ending) = told(state)
+            && !endings.contains(&ending)
+        {
+            endings.push(ending);
         }
         endings.len() <= most
     });
@@ -177,12 +180,15 @@ impl<'h, M: Model> Search<'h, M> {
     /// Whether an operation brings nothing here that another order does not.
     fn is_vain(&self, slot: u32, after: &M::State) -> bool {
         let operation = |slot: u32| &self.history[self.index.places[slot as usize]];
-        let Operation { input, output, .. } = operation(slot);
-        // The one before need not have been done, and nothing is left of what it did: without it
-        // this one was tried already.
+        let Operation {
+            key, input, output, ..
+        } = operation(slot);
+        // The one before need not have been done. It could as well come after this one, if that is
+        // about another key; and if nothing is left of what it did, this one was tried without it.
         if let Some((last, before, _)) = self.order.last()
             && self.index.is_open[*last as usize]
-            && self.model.step(before, input, output.as_ref()).as_ref() == Some(after)
+            && (operation(*last).key != *key
+                || self.model.step(before, input, output.as_ref()).as_ref() == Some(after))
         {
             return true;
         }

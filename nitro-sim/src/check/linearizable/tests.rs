@@ -196,23 +196,101 @@ fn sequential_keeps_each_process_in_order_and_no_more() {
 }
 
 #[test]
+fn a_sequential_violation_has_the_fewest_operations_and_the_point_where_it_is_one() {
+    let of = |process, key, mut operation: OperationOf<Register>| {
+        (operation.process, operation.key) = (process, key);
+        operation
+    };
+    let judge = |history: &[_]| sequential(&Register, history, Budget::default());
+    let mut history = vec![
+        of(1, 0, write(1, 100, 101)),
+        of(1, 9, read(None, 110, 111)),
+        of(2, 9, write(1, 100, 101)),
+        of(2, 0, read(None, 112, 113)),
+    ];
+    // What others do before and after, and what these do besides.
+    for n in 0..8 {
+        history.push(of(3, 5, write(n, 10 * n, 10 * n + 1)));
+        history.push(of(1, 6, write(n, 200 + n, 201 + n)));
+        history.push(of(4, 5, read(None, 1_000 + n, 1_000 + n)));
+    }
+    let found = violation(judge(&history));
+    assert_eq!((found.key, found.last), (None, 3));
+    assert_eq!(found.operations, [0, 2, 1, 3]);
+    // Each of the two keys is read before the other is written, so this one was written.
+    assert_eq!(found.states, ["Some(1)"]);
+    // One key alone: what was written is read, and then what was before.
+    let back = [
+        of(1, 7, write(1, 0, 1)),
+        of(2, 7, read(Some(1), 2, 3)),
+        of(1, 8, write(3, 3, 4)),
+        of(2, 7, read(None, 5, 6)),
+        of(2, 7, read(Some(1), 7, 8)),
+    ];
+    let found = violation(judge(&back));
+    assert_eq!((found.key, found.last), (Some(7), 3));
+    assert_eq!(found.operations, [1, 3]);
+    assert_eq!(found.states, ["Some(1)"]);
+    // What is written later by the clock may come first; what never is may not.
+    let later = [of(1, 0, read(Some(5), 0, 1)), of(2, 0, write(5, 10, 11))];
+    assert_eq!(judge(&later), Answer::Yes);
+    let never = [of(1, 0, read(Some(5), 0, 1)), of(2, 0, write(6, 10, 11))];
+    let found = violation(judge(&never));
+    assert_eq!((found.operations, found.last), (vec![0], 0));
+    assert_eq!(found.states, ["None", "Some(6)"]);
+}
+
+#[test]
 fn past_its_budget_the_answer_is_not_known() {
-    let mut history: Vec<_> = (0..20).map(|n| write(n, n, 100 + n)).collect();
-    history.push(read(Some(99), 50, 200));
+    let mut history: Vec<_> = (0..20)
+        .map(|n| made(Transfer::In(n), Some(None), n, Some(100 + n)))
+        .collect();
+    history.push(made(Transfer::Out, Some(Some(99)), 50, Some(200)));
     let budget = Budget { steps_max: 1_000 };
-    assert_eq!(
-        linearizable(&Register, &history, budget),
-        Answer::Unknown(Some(0))
-    );
+    let answer = linearizable(&Queue, &history, budget);
+    assert_eq!(answer, Answer::Unknown(Some(0)));
+    let mut history: Vec<_> = (0..20).map(|n| write(n, n, 100 + n)).collect();
+    history.extend((0..20).map(|n| read(Some(n), 50 + n, 200)));
+    let budget = Budget { steps_max: 10 };
+    let answer = linearizable(&Register, &history, budget);
+    assert_eq!(answer, Answer::Unknown(Some(0)));
+    assert_eq!(register(&history), Answer::Yes);
+}
+
+#[test]
+fn an_operation_beside_more_than_a_mask_has_bits_is_judged_all_the_same() {
+    // It can be only after all others.
+    let mut history = vec![read(Some(199), 0, 10_000)];
+    for n in 0..200 {
+        history.push(write(n, 10 * n + 1, 10 * n + 2));
+        history.push(read(Some(n), 10 * n + 3, 10 * n + 4));
+    }
+    let effects = Effects::of(&Register, &history, &(0..401).collect::<Vec<_>>()).unwrap();
+    assert_eq!(swift(&effects, Budget::default()), None);
+    assert_eq!(register(&history), Answer::Yes);
+    history.push(read(Some(3), 2_100, 2_101));
+    assert_eq!(violation(register(&history)).last, 401);
+}
+
+/// Whether one must be done before another is.
+type Waits<M> = fn(&OperationOf<M>, &OperationOf<M>) -> bool;
+
+fn by_clock<M: Model>(earlier: &OperationOf<M>, later: &OperationOf<M>) -> bool {
+    earlier.returned.unwrap_or(u64::MAX) < later.called
+}
+
+fn by_process<M: Model>(earlier: &OperationOf<M>, later: &OperationOf<M>) -> bool {
+    earlier.process == later.process && by_clock::<M>(earlier, later)
 }
 
 /// Tries every order of every choice of what was done.
-fn brute_force<M: Model>(model: &M, history: &[OperationOf<M>]) -> bool {
+fn brute_force<M: Model>(model: &M, history: &[OperationOf<M>], waits: Waits<M>) -> bool {
     fn extend<M: Model>(
         model: &M,
         history: &[OperationOf<M>],
+        waits: Waits<M>,
         done: u32,
-        state: &M::State,
+        held: &BTreeMap<u64, M::State>,
     ) -> bool {
         let is_done = |place: usize| done & (1 << place) != 0;
         let places = 0..history.len();
@@ -223,17 +301,22 @@ fn brute_force<M: Model>(model: &M, history: &[OperationOf<M>]) -> bool {
             return true;
         }
         places.clone().filter(|place| !is_done(*place)).any(|next| {
-            let must_wait = places.clone().any(|earlier| {
-                let returned = history[earlier].returned.unwrap_or(u64::MAX);
-                !is_done(earlier) && returned < history[next].called
-            });
             let made = &history[next];
-            let after = model.step(state, &made.input, made.output.as_ref());
+            let must_wait = places
+                .clone()
+                .any(|earlier| !is_done(earlier) && waits(&history[earlier], made));
+            let state = held.get(&made.key).cloned();
+            let state = state.unwrap_or_else(|| model.initial());
+            let after = model.step(&state, &made.input, made.output.as_ref());
             !must_wait
-                && after.is_some_and(|after| extend(model, history, done | 1 << next, &after))
+                && after.is_some_and(|after| {
+                    let mut held = held.clone();
+                    held.insert(made.key, after);
+                    extend(model, history, waits, done | 1 << next, &held)
+                })
         })
     }
-    extend(model, history, 0, &model.initial())
+    extend(model, history, waits, 0, &BTreeMap::new())
 }
 
 /// A history of up to seven operations, more often wrong the more there are.
@@ -252,24 +335,36 @@ fn random<M: Model>(
     (0..count).map(make).collect()
 }
 
+/// What is said to suffice does suffice, and with less of it there is an order.
+fn suffices<M: Model>(model: &M, history: &[OperationOf<M>], found: &Violation, waits: Waits<M>) {
+    let without = |left_out: Option<usize>| {
+        let mut part = history.to_vec();
+        for (place, made) in part.iter_mut().enumerate() {
+            if !found.operations.contains(&place) || left_out == Some(place) {
+                (made.output, made.returned) = (None, None);
+            }
+        }
+        brute_force(model, &part, waits)
+    };
+    assert!(!without(None), "{found:?} does not suffice: {history:?}");
+    for place in &found.operations {
+        let is_needed = without(Some(*place));
+        assert!(is_needed, "{place} of {found:?} is too much: {history:?}");
+    }
+    assert!(found.operations.contains(&found.last));
+}
+
 /// How many were accepted and refused, after both checkers have said the same of each.
 fn agree<M: Model>(model: &M, operation: impl Fn(&mut Draw) -> (M::Input, M::Output)) -> [u64; 2] {
     let mut counts = [0; 2];
     for seed in 0..HISTORIES {
         let history = random::<M>(&mut Draw::new(seed, "history"), &operation);
-        let expected = brute_force(model, &history);
+        let expected = brute_force(model, &history, by_clock::<M>);
         match linearizable(model, &history, Budget::default()) {
             Answer::Yes => assert!(expected, "seed {seed} was accepted: {history:?}"),
             Answer::No(found) => {
                 assert!(!expected, "seed {seed} was refused: {history:?}");
-                // What is said to suffice does suffice.
-                let mut part = history.clone();
-                for (place, made) in part.iter_mut().enumerate() {
-                    if !found.operations.contains(&place) {
-                        (made.output, made.returned) = (None, None);
-                    }
-                }
-                assert!(!brute_force(model, &part), "seed {seed}: {found:?}");
+                suffices(model, &history, &found, by_clock::<M>);
             }
             Answer::Unknown(_) => panic!("seed {seed}"),
         }
@@ -325,4 +420,34 @@ fn the_search_and_brute_force_agree_on_counters_queues_and_locks() {
         };
         (turn, draw.chance(0.6))
     }));
+}
+
+#[test]
+fn the_sequential_search_and_brute_force_agree_on_two_keys_and_three_processes() {
+    let mut counts = [0; 2];
+    for seed in 0..HISTORIES {
+        let mut draw = Draw::new(seed, "history");
+        let mut history = random::<KeyValue>(&mut draw, |draw| {
+            let value = draw.whole(0, 2);
+            match draw.whole(0, 3) {
+                0 => (Access::Write(value.max(1)), Seen::Done),
+                1 => (Access::Clear, Seen::Done),
+                _ => (Access::Read, Seen::Value((value > 0).then_some(value))),
+            }
+        });
+        for made in &mut history {
+            (made.key, made.process) = (draw.whole(0, 1), draw.whole(0, 2));
+        }
+        let expected = brute_force(&KeyValue, &history, by_process::<KeyValue>);
+        match sequential(&KeyValue, &history, Budget::default()) {
+            Answer::Yes => assert!(expected, "seed {seed} was accepted: {history:?}"),
+            Answer::No(found) => {
+                assert!(!expected, "seed {seed} was refused: {history:?}");
+                suffices(&KeyValue, &history, &found, by_process::<KeyValue>);
+            }
+            Answer::Unknown(_) => panic!("seed {seed}"),
+        }
+        counts[usize::from(expected)] += 1;
+    }
+    both(counts);
 }

@@ -1,6 +1,6 @@
 //! A counter.
 
-use super::{Called, Done, Heard, Model, Spoken, number_in};
+use super::{Called, Done, Effect, Heard, Model, Spoken, When, number_in};
 
 /// A number, 0 at first, that is added to and read.
 ///
@@ -30,6 +30,15 @@ impl Model for Counter {
 
     fn is_pure(&self, input: &Change, _: Option<&u64>) -> bool {
         input.0 == 0
+    }
+
+    fn effect(&self, input: &Change, output: Option<&u64>) -> Option<Effect<u64>> {
+        match (input.0, output) {
+            (0, None) => Effect::none(When::Always),
+            (0, Some(total)) => Effect::none(When::Is(*total)),
+            (amount, Some(total)) => Effect::leaves(When::Is(total.checked_sub(amount)?), *total),
+            (_, None) => None,
+        }
     }
 }
 

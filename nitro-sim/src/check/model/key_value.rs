@@ -1,7 +1,7 @@
 //! A map from keys to values: a register a key.
 
 use super::register::{self, Seen};
-use super::{Access, Called, Done, Heard, Model, Register, Spoken};
+use super::{Access, Called, Done, Effect, Heard, Model, Register, Spoken};
 
 /// A place for one value under every key, empty at first.
 ///
@@ -30,6 +30,10 @@ impl Model for KeyValue {
 
     fn is_pure(&self, input: &Access, output: Option<&Seen>) -> bool {
         Register.is_pure(input, output)
+    }
+
+    fn effect(&self, input: &Access, output: Option<&Seen>) -> Option<Effect<Option<u64>>> {
+        Register.effect(input, output)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A lock without leases: who has it keeps it until giving it back.
 
-use super::{Called, Done, Heard, Model, Spoken, says_yes};
+use super::{Called, Done, Effect, Heard, Model, Spoken, When, says_yes};
 
 /// A lock, free at first.
 ///
@@ -46,6 +46,17 @@ impl Model for Lock {
 
     fn is_pure(&self, _: &Turn, output: Option<&bool>) -> bool {
         output == Some(&false)
+    }
+
+    fn effect(&self, input: &Turn, output: Option<&bool>) -> Option<Effect<Option<u64>>> {
+        let (needed, after) = match *input {
+            Turn::Acquire(holder) => (None, Some(holder)),
+            Turn::Release(holder) => (Some(holder), None),
+        };
+        match output {
+            Some(false) => Effect::none(When::IsNot(needed)),
+            _ => Effect::leaves(When::Is(needed), after),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Called, Done, Heard, Model, Spoken, number_in, says_yes};
+use super::{Called, Done, Effect, Heard, Model, Spoken, When, number_in, says_yes};
 
 /// A place for one value, empty at first.
 ///
@@ -80,6 +80,20 @@ impl Model for Register {
             Access::Read => true,
             Access::Swap { .. } => output == Some(&Seen::Mismatch),
             Access::Write(_) | Access::Clear => false,
+        }
+    }
+
+    fn effect(&self, input: &Access, output: Option<&Seen>) -> Option<Effect<Option<u64>>> {
+        match (*input, output) {
+            (Access::Read, None) => Effect::none(When::Always),
+            (Access::Read, Some(Seen::Value(value))) => Effect::none(When::Is(*value)),
+            (Access::Read, Some(_)) => None,
+            (Access::Write(value), _) => Effect::leaves(When::Always, Some(value)),
+            (Access::Clear, _) => Effect::leaves(When::Always, None),
+            (Access::Swap { expected, .. }, Some(Seen::Mismatch)) => {
+                Effect::none(When::IsNot(expected))
+            }
+            (Access::Swap { expected, new }, _) => Effect::leaves(When::Is(expected), Some(new)),
         }
     }
 }

@@ -41,10 +41,11 @@ class Panel {
     const { account } = this.run;
     this.reasons(account.reasons);
     const found = account.reasons.find((reason) => reason.contradiction);
-    if (found) this.contradiction(found.contradiction);
+    if (found) this.contradiction(found.contradiction, found.check.startsWith("sequential"));
     this.story(account);
     this.faults();
     this.work(account);
+    this.measured(account.measured);
     this.plan();
   }
 
@@ -89,9 +90,10 @@ class Panel {
     });
   }
 
-  contradiction(found) {
+  contradiction(found, isOfNodes) {
     this.title(found.key === null ? "Why no order is possible" : "Why no order is possible for key " + found.key);
-    this.side.append(element("p", { class: "quiet" }, "The fewest operations found that contradict one another; put them in any order that keeps who returned before who was called, and one answer is wrong."));
+    const kept = isOfNodes ? "each node's own" : "who returned before who was called";
+    this.side.append(element("p", { class: "quiet" }, "The fewest operations found that contradict one another; put them in any order that keeps " + kept + ", and one answer is wrong."));
     const table = element("table");
     table.append(row("th", ["from", "to", "operation", "asked", "answered"]));
     for (const made of found.operations) {
@@ -138,6 +140,22 @@ class Panel {
     this.side.append(table);
     const m = account.messages;
     this.side.append(element("p", { class: "quiet" }, "messages: " + m.sent + " sent, " + m.delayed + " delayed, " + m.held + " held, " + m.dropped + " dropped; " + m.unread + " never read"));
+  }
+
+  // The figures that the scenario asks for, each beside its bounds.
+  measured(all) {
+    if (all.length === 0) return;
+    this.title("Measured");
+    const table = element("table", { id: "measured" });
+    table.append(row("th", ["", "figure", "least", "most"]));
+    const bound = (figure) => (figure === undefined ? "—" : String(figure));
+    for (const { measure, figure } of all) {
+      const told = figure === null ? "nothing to measure" : figure.toFixed(3);
+      const line = row("td", [measure.id, told, bound(measure.min), bound(measure.max)]);
+      if (figure === null || figure < measure.min || figure > measure.max) line.className = "differs";
+      table.append(line);
+    }
+    this.side.append(table);
   }
 
   plan() {

@@ -9,6 +9,7 @@ use super::{GROUPS_MAX, KEPT};
 use crate::broker::check::{same_terms, unknown_subscription};
 use crate::broker::{Consumer, Message, PRIVATE_TTL, Pulled, Start, matches};
 use crate::error::{Error, Kind, Result};
+use crate::held;
 use crate::host::{Clock, Host};
 use crate::port::{Revision, millis};
 use crate::store::{Action, Condition, Record, Select, Store, Table, WRITES_MAX, Watched, Write};
@@ -45,7 +46,12 @@ impl Groups {
             let name = record.key[records::GROUPS.len()..].to_owned();
             Ok((name, decode(record)?))
         };
-        let groups = listed.records.iter().map(group).collect::<Result<_>>()?;
+        let groups = listed
+            .records
+            .iter()
+            .map(group)
+            .collect::<Result<Vec<_>>>()?;
+        held::tell(held::SUBSCRIPTIONS, groups.len());
         Ok((groups, listed.revision))
     }
 
@@ -95,7 +101,8 @@ impl Groups {
             same_terms(name, &decode(&found)?, &consumer)?;
             return self.keep(name).await;
         }
-        if self.groups().await?.0.len() >= GROUPS_MAX {
+        let count = self.groups().await?.0.len();
+        if count >= GROUPS_MAX {
             let message = format!("broker: there are {GROUPS_MAX} subscriptions, the most it has");
             return Err(Error::resource_exhausted(message));
         }
@@ -111,6 +118,7 @@ impl Groups {
             }
             committed => drop(committed?),
         }
+        held::tell(held::SUBSCRIPTIONS, count + 1);
         if let Start::From(first) = consumer.start {
             self.catch_up(name, &consumer, first).await?;
         }
@@ -169,6 +177,10 @@ impl Groups {
     pub(super) async fn unsubscribe(&self, name: &str) -> Result<bool> {
         let existed = self.table.delete(records::group(name)).await?;
         self.clear(name).await?;
+        if held::is_heard() {
+            // It tells how many are left.
+            self.groups().await?;
+        }
         Ok(existed)
     }
 

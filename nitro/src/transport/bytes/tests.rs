@@ -228,3 +228,23 @@ fn what_is_no_frame_is_told() {
     insta::assert_snapshot!(after(b"\0\x01\0\x01\0\0\0\0\0\0"), @"invalid argument: a frame of 65537 bytes: at most 65536");
     insta::assert_snapshot!(after(&[0xff; 10]), @"invalid argument: a frame of 4294967295 bytes: at most 65536");
 }
+
+#[test]
+fn one_byte_at_a_time_brings_the_same_frames() {
+    let frames: Parsed = (0..20).map(|n| (4, 2, n, vec![7; n as usize])).collect();
+    let bytes = encoded(&frames);
+    let length = bytes.len();
+    let mut end = StreamEnd::new(Box::new(Pieces::new(bytes, vec![usize::MAX])));
+    end.read_at_most(1);
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut reads, mut streams) = (0, Vec::new());
+    while matches!(end.poll_fill(&mut context), Poll::Ready(Ok(Filled::More))) {
+        reads += 1;
+        while let Some(Frame { header, payload }) = end.next_frame().unwrap() {
+            assert_eq!(payload.as_slice().len(), header.stream as usize);
+            streams.push(header.stream);
+        }
+    }
+    assert_eq!(reads, length);
+    assert_eq!(streams, (0..20).collect::<Vec<_>>());
+}
