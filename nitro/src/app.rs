@@ -109,13 +109,15 @@ impl App {
         self
     }
 
-    /// Sets where it listens; without, within the process only.
+    /// Sets where it listens; without, within the process only, or on a free port in a fabric of
+    /// the local network.
     pub fn listen(mut self, address: Address) -> Self {
         self.listen = Some(address);
         self
     }
 
-    /// Sets the address that others are told; without, the one it listens at.
+    /// Sets the address that others are told; without, the one it listens at, which in a fabric of
+    /// the local network is this machine's where it listens at every one.
     pub fn advertise(mut self, address: Address) -> Self {
         self.advertise = Some(address);
         self
@@ -210,10 +212,11 @@ impl App {
         let innermost_first = self.wrap.into_iter().rev();
         let wrapped = innermost_first.fold(router, |rpc, wrap| wrap(rpc));
         let service = stack(&host, &self.settings, wrapped);
-        let listen = self.listen.unwrap_or_else(|| Address::memory(&id));
+        let listen = self.listen.unwrap_or_else(|| self.fabric.listen(&id));
         let server = Server::new(&host, self.fabric.transport(), service.clone());
         let serving = server.listen(&listen).await?;
-        let address = self.advertise.unwrap_or_else(|| serving.address().clone());
+        let advertised = || self.fabric.advertised(serving.address());
+        let address = self.advertise.unwrap_or_else(advertised);
         let node = Node {
             version: self.version,
             labels: self.labels,

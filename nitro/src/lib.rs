@@ -57,8 +57,8 @@
 //! | 0 | [`assertion`], [`buggify`](mod@buggify), [`error`], [`held`], [`latest`], [`name`], [`time`], then [`address`], [`metadata`], [`service`], then [`operation`], then [`port`] | words |
 //!
 //! The features are `file` (a store in a file), `json`, `protobuf` (codecs; `json` brings
-//! `remote`), `http` (a broker over HTTP) and `mdns` (a registry over multicast DNS); all but the
-//! last two are on by default.
+//! `remote`), `mdns` (a registry over multicast DNS, and the fabric of the local network) and
+//! `http` (a broker over HTTP); all but the last are on by default.
 //!
 //! # What always holds
 //!

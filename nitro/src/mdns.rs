@@ -177,6 +177,13 @@ impl Mdns {
         })
     }
 
+    /// The registry, with which it lives: it ends when the last handle of that is dropped.
+    pub fn into_registry(self) -> Registry {
+        let registry = self.registry().service();
+        let mdns = Arc::new(self);
+        Registry::new(Living { registry, mdns })
+    }
+
     /// Says good-bye for all that was registered here, and ends it.
     ///
     /// # Errors
@@ -434,6 +441,32 @@ impl Service<Call<Request>> for Handle {
 
     fn call(&mut self, call: Call<Request>) -> Calling<Reply> {
         Box::pin(self.clone().answer(call))
+    }
+}
+
+/// A registry that keeps what it is of alive.
+#[derive(Clone)]
+struct Living {
+    registry: AnyService<Call<Request>, Reply>,
+    mdns: Arc<Mdns>,
+}
+
+impl Service<Call<Request>> for Living {
+    type Response = Reply;
+    type Error = Error;
+    type Future = Calling<Reply>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<Request>) -> Calling<Reply> {
+        let (answering, mdns) = (self.registry.call(call), Arc::clone(&self.mdns));
+        Box::pin(async move {
+            let answer = answering.await;
+            drop(mdns);
+            answer
+        })
     }
 }
 

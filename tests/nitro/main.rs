@@ -5,6 +5,7 @@
 mod app;
 mod broken;
 mod connection;
+mod local_network;
 mod messages;
 mod rpc;
 mod scenarios;

@@ -1,5 +1,11 @@
 //! What the applications of one process share: host, transport, registry.
 
+#[cfg(feature = "mdns")]
+mod local_network;
+
+use std::net::IpAddr;
+
+use crate::address::Address;
 use crate::client::{Builder, Client};
 use crate::host::Host;
 use crate::registry::Registry;
@@ -7,13 +13,17 @@ use crate::transport::{Exchange, Transport};
 
 /// The surroundings of applications that find and call each other. Cheap to clone.
 ///
-/// As made, it needs nothing from outside: nodes meet within the process. With a registry that
-/// several processes share, and applications that listen on a network, it spans hosts.
+/// [`Fabric::local_network`] is that of this machine: nodes of the local network find each other by
+/// multicast DNS. [`Fabric::new`] takes any host and needs nothing from outside: nodes meet within
+/// the process, or, with a registry that several processes share and applications that listen on a
+/// network, beyond it.
 #[derive(Clone, Debug)]
 pub struct Fabric {
     host: Host,
     transport: Transport,
     registry: Registry,
+    /// Where others reach this machine; none where they are within this process.
+    own: Option<IpAddr>,
 }
 
 impl Fabric {
@@ -23,6 +33,7 @@ impl Fabric {
             host: host.clone(),
             transport: Transport::new(host.network.clone(), Exchange::new()),
             registry: Registry::memory(host),
+            own: None,
         }
     }
 
@@ -47,6 +58,24 @@ impl Fabric {
         &self.registry
     }
 
+    /// Where an application of this id listens that does not say.
+    pub(super) fn listen(&self, id: &str) -> Address {
+        match self.own {
+            Some(_) => Address::tcp("0.0.0.0", 0),
+            None => Address::memory(id),
+        }
+    }
+
+    /// The address that others are told of one who listens there.
+    pub(super) fn advertised(&self, listens: &Address) -> Address {
+        match (self.own, listens) {
+            (Some(own), Address::Tcp { host, port }) if is_any(host) => {
+                Address::tcp(own.to_string(), *port)
+            }
+            _ => listens.clone(),
+        }
+    }
+
     /// A client of a service, with the default stack.
     pub fn client<C>(&self, service: impl Into<String>, codec: C) -> Client<C> {
         self.client_builder(service).registry(codec, &self.registry)
@@ -56,4 +85,8 @@ impl Fabric {
     pub fn client_builder(&self, service: impl Into<String>) -> Builder {
         Builder::new(&self.host, &self.transport, service)
     }
+}
+
+fn is_any(host: &str) -> bool {
+    host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
 }

@@ -33,6 +33,30 @@ pub fn host() -> Host {
     }
 }
 
+/// The address by which the local network reaches this machine, which is that of the interface that
+/// its multicast leaves by; the loopback's where it is on no network.
+///
+/// # Errors
+///
+/// When that interface carries no multicast.
+pub fn local_address() -> io::Result<Ipv4Addr> {
+    /// Where multicast DNS is spoken: RFC 6762, section 3.
+    const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+    const PORT: u16 = 5353;
+
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    // Nothing is sent: the machine only chooses from where it would be.
+    let chosen = socket
+        .connect((GROUP, PORT))
+        .and_then(|()| socket.local_addr());
+    let own = match chosen.map(|at| at.ip()) {
+        Ok(IpAddr::V4(own)) if !own.is_unspecified() => own,
+        _ => Ipv4Addr::LOCALHOST,
+    };
+    socket.join_multicast_v4(&GROUP, &own)?;
+    Ok(own)
+}
+
 /// Waits until this process is asked to stop: SIGTERM, or SIGINT (Ctrl-C).
 ///
 /// # Errors
