@@ -1,5 +1,7 @@
 //! Sweeps: what is counted as one, what does not depend on how it was run, and what does not merge.
 
+mod tally;
+
 use super::results::{MergeError, Results, ResultsError};
 use super::table::{Commands, write};
 use super::*;
@@ -153,6 +155,74 @@ fn the_parts_of_a_sweep_merge_into_the_whole_and_none_of_them_twice() {
         error.to_string(),
         "is of another sweep: its swarm is on, the others' off"
     );
+}
+
+#[test]
+fn results_of_another_sweep_do_not_merge_whatever_it_is_that_differs() {
+    let own = results();
+    let name = || "another".to_owned();
+    let others = [
+        (
+            "scenario is",
+            Results {
+                scenario: name(),
+                ..own.clone()
+            },
+        ),
+        (
+            "scenario file's digest is",
+            Results {
+                digest: name(),
+                ..own.clone()
+            },
+        ),
+        (
+            "engine is",
+            Results {
+                engine: name(),
+                ..own.clone()
+            },
+        ),
+        (
+            "swarm is",
+            Results {
+                swarm: !own.swarm,
+                ..own.clone()
+            },
+        ),
+    ];
+    for (what, other) in others {
+        let mut merged = own.clone();
+        let error = merged.merge(&other).unwrap_err().to_string();
+        assert!(error.contains(what), "{what}: {error}");
+        assert_eq!(merged, own);
+    }
+    // Where the file lies is no part of what it says.
+    let elsewhere = Results {
+        file: name(),
+        ..own.clone()
+    };
+    assert_eq!(own.clone().merge(&elsewhere), Ok(()));
+}
+
+#[test]
+fn one_seed_in_twenty_is_run_twice() {
+    let twice = (0..10_000).filter(|seed| twice(*seed) == Twice::Yes);
+    let count = twice.count();
+    assert!((400..600).contains(&count), "{count}");
+}
+
+#[test]
+fn a_seed_draws_which_faults_are_on_only_where_that_is_asked_for() {
+    let systems = Systems::made_by(rough);
+    let scenario = scenario(&systems);
+    for swarm in [true, false] {
+        let sweep = Sweep {
+            swarm,
+            ..sweep(&scenario, &systems, "9")
+        };
+        assert_eq!(sweep.plan(3).unwrap().swarm.is_some(), swarm);
+    }
 }
 
 fn results() -> Results {

@@ -1,5 +1,7 @@
 //! Shrinking with a judge that is made up: what is left, what never is, and when it gives up.
 
+mod steps;
+
 use std::cell::Cell;
 
 use proptest::prelude::*;
