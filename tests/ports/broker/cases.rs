@@ -1,9 +1,11 @@
 //! What every broker promises of a message.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::select;
 use nitro::broker::{
     Broker, Consumer, DEAD_GROUP, DEAD_REASON, DEAD_TOPIC, Delivery, Message, Subscription,
 };
@@ -262,8 +264,12 @@ pub(super) async fn a_message_published_twice_comes_once(broker: Broker, host: H
 }
 
 pub(super) async fn messages_of_one_key_come_one_after_another(broker: Broker, host: Host) {
-    let mut one = broker.subscribe(&host, quick("t", "g")).await.unwrap();
-    let mut other = broker.subscribe(&host, quick("t", "g")).await.unwrap();
+    let patient = Consumer {
+        visibility_ms: 5_000,
+        ..quick("t", "g")
+    };
+    let mut one = broker.subscribe(&host, patient.clone()).await.unwrap();
+    let mut other = broker.subscribe(&host, patient).await.unwrap();
     for n in 1..=3 {
         let a = Message::new(&host, "t", format!("a{n}")).key("a");
         broker.publish_all(vec![a]).await.unwrap();
@@ -273,9 +279,9 @@ pub(super) async fn messages_of_one_key_come_one_after_another(broker: Broker, h
     let first = next(&host, &mut one).await;
     assert_eq!(text(&first), "a1");
     // While the first of a key is out, only other keys come.
-    let b1 = match host.clock.timeout(SOON, one.next()).await {
-        Ok(delivery) => delivery.unwrap(),
-        Err(_) => next(&host, &mut other).await,
+    let b1 = {
+        let (one, other) = (pin!(next(&host, &mut one)), pin!(next(&host, &mut other)));
+        select(one, other).await.factor_first().0
     };
     assert_eq!(text(&b1), "b1");
     b1.acknowledge().await.unwrap();
