@@ -17,7 +17,7 @@ pub fn tell(what: &'static str, count: usize) {
     tracing::event!(target: TARGET, Level::TRACE, what, count = count as u64);
 }
 
-/// Whether anybody listens.
-pub(crate) fn is_heard() -> bool {
+/// Whether anybody listens: what takes more than counting is done only then.
+pub fn is_heard() -> bool {
     tracing::enabled!(target: TARGET, Level::TRACE)
 }
