@@ -13,13 +13,52 @@ use nitro::latest;
 use nitro::time::{Instant, WallTime};
 use serde_json::Value;
 
+use crate::fault::Fault;
 use crate::machine::{Lifeline, Machines, Watched};
 use crate::network::{Attached, Attachment, Links, Opens};
 use crate::operation::PlannedOperation;
 use crate::plan::Plan;
 use crate::record::Recorder;
+use crate::scenario::Network;
 use crate::system::{Node, NodeParts, Role, System};
 use crate::trace::{EventKind, OperationOutcome};
+
+/// Whether the links and the one clock of such an engine can do a fault.
+pub(super) fn supports(engine: &str, fault: &Fault) -> Result<(), String> {
+    let why = match fault {
+        Fault::Slow { .. } => "cannot slow a node down",
+        Fault::ClockJump { .. } | Fault::ClockOffset { .. } | Fault::ClockDrift { .. } => {
+            "has one clock for all nodes"
+        }
+        Fault::StaleName { .. } => "has no name that is stale",
+        _ => return Ok(()),
+    };
+    Err(refused(engine, why, fault))
+}
+
+/// Says that an engine refuses a fault, and why.
+pub(super) fn refused(engine: &str, why: &str, fault: &Fault) -> String {
+    let kind = fault.kind();
+    format!("{engine} {why} ({kind}); the event engine can")
+}
+
+/// Whether the links can be such a network.
+pub(super) fn supports_network(engine: &str, network: &Network) -> Result<(), String> {
+    let distribution = network.latency.name();
+    let latency = format!("no latency that is {distribution}");
+    let what = match network {
+        Network { links, .. } if !links.is_empty() => "no links that differ",
+        Network { duplicate, .. } if *duplicate > 0.0 => "no duplicates",
+        Network { reorder, .. } if *reorder > 0.0 => "no overtaking that is asked for",
+        Network { mtu_bytes, .. } if mtu_bytes.is_some() => "no MTU",
+        Network {
+            bytes_per_second, ..
+        } if bytes_per_second.is_some() => "no bandwidth",
+        _ if network.latency.bounds_us().is_none() => &latency,
+        _ => return Ok(()),
+    };
+    Err(format!("{engine} has {what}; the event engine has"))
+}
 
 /// The civil time at which every run begins: 2026-01-01T00:00:00Z.
 pub(super) const EPOCH_UNIX_SECONDS: u64 = 1_767_225_600;

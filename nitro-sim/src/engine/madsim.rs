@@ -32,7 +32,7 @@ use nitro::time::Instant;
 
 use super::apart::watch::Page;
 use super::apart::{logs, outcome, told_apart};
-use super::{Ended, Engine, Outcome, Tell};
+use super::{Ended, Engine, Outcome, Tell, launch};
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -54,36 +54,11 @@ impl Engine for Madsim {
     }
 
     fn supports(&self, fault: &Fault) -> Result<(), String> {
-        let why = match fault {
-            Fault::Slow { .. } => "madsim cannot slow a node down",
-            Fault::ClockJump { .. } | Fault::ClockOffset { .. } | Fault::ClockDrift { .. } => {
-                "madsim has one clock for all nodes"
-            }
-            Fault::StaleName { .. } => "madsim's names are never stale",
-            _ => return Ok(()),
-        };
-        let kind = fault.kind();
-        Err(format!("{why} ({kind}); the event engine can"))
+        launch::supports(self.name(), fault)
     }
 
     fn supports_network(&self, network: &Network) -> Result<(), String> {
-        let distribution = network.latency.name();
-        let what = match network {
-            Network { links, .. } if !links.is_empty() => "no links that differ",
-            Network { duplicate, .. } if *duplicate > 0.0 => "no duplicates",
-            Network { reorder, .. } if *reorder > 0.0 => "no overtaking that is asked for",
-            Network { mtu_bytes, .. } if mtu_bytes.is_some() => "no MTU",
-            Network {
-                bytes_per_second, ..
-            } if bytes_per_second.is_some() => "no bandwidth",
-            _ if network.latency.bounds_us().is_none() => {
-                return Err(format!(
-                    "madsim has no latency that is {distribution}; the event engine has"
-                ));
-            }
-            _ => return Ok(()),
-        };
-        Err(format!("madsim has {what}; the event engine has"))
+        launch::supports_network(self.name(), network)
     }
 
     fn run(&self, plan: &Plan, system: &System) -> Outcome {

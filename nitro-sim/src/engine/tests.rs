@@ -9,40 +9,13 @@ use nitro::address::Address;
 use nitro::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::turmoil::tests::echoes;
 use super::{NAMES, Outcome, by_name};
 use crate::builtin::echo;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::system::{Node, System, Systems};
 use crate::trace::{EventKind, MessageOutcome, Trace};
-
-const ECHO: &str = r#"
-name = "pairs"
-system = "echo"
-duration_s = 4
-[nodes]
-server = 2
-client = 2
-[network]
-latency_ms = [1, 5]
-loss = 0.01
-[[workload]]
-role = "client"
-operation = "echo"
-every_ms = [5, 20]
-timeout_ms = 300
-keys = 2
-[[fault]]
-kind = "partition"
-groups = [["server-1"], ["client"]]
-at_s = [0.5, 1]
-for_s = 0.5
-[[fault]]
-kind = "crash"
-nodes = "any server"
-at_s = 2
-restart_after_s = 0.5
-"#;
 
 const DATAGRAMS: &str = r#"
 name = "pairs"
@@ -96,7 +69,7 @@ fn pairs(engine: &str, trace: &Trace) -> (usize, usize) {
 
 #[test]
 fn what_is_read_from_a_stream_was_sent_to_its_reader() {
-    for (engine, outcome) in runs(ECHO, &echo::system()) {
+    for (engine, outcome) in runs(&echoes(4, 2), &echo::system()) {
         let (sent, read) = pairs(engine, &outcome.trace);
         // Some is on its way to a node when that crashes.
         assert!(sent > 200 && read < sent, "{engine}: {read} of {sent}");

@@ -18,7 +18,7 @@ use nitro::host::tokio::MachineClock;
 
 use nitro::time::Instant;
 
-use super::{Ended, Engine, Outcome, WALL_MAX};
+use super::{Ended, Engine, Outcome, WALL_MAX, launch};
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -40,37 +40,16 @@ impl Engine for Turmoil {
     }
 
     fn supports(&self, fault: &Fault) -> Result<(), String> {
-        let why = match fault {
-            Fault::Slow { .. } => "turmoil cannot slow a node down",
-            Fault::Pause { .. } | Fault::Resume { .. } => "turmoil cannot pause a node",
-            Fault::ClockJump { .. } | Fault::ClockOffset { .. } | Fault::ClockDrift { .. } => {
-                "turmoil has one clock for all nodes"
+        match fault {
+            Fault::Pause { .. } | Fault::Resume { .. } => {
+                Err(launch::refused(self.name(), "cannot pause a node", fault))
             }
-            Fault::StaleName { .. } => "turmoil's names are never stale",
-            _ => return Ok(()),
-        };
-        let kind = fault.kind();
-        Err(format!("{why} ({kind}); the event engine can"))
+            _ => launch::supports(self.name(), fault),
+        }
     }
 
     fn supports_network(&self, network: &Network) -> Result<(), String> {
-        let distribution = network.latency.name();
-        let what = match network {
-            Network { links, .. } if !links.is_empty() => "no links that differ",
-            Network { duplicate, .. } if *duplicate > 0.0 => "no duplicates",
-            Network { reorder, .. } if *reorder > 0.0 => "no overtaking",
-            Network { mtu_bytes, .. } if mtu_bytes.is_some() => "no MTU",
-            Network {
-                bytes_per_second, ..
-            } if bytes_per_second.is_some() => "no bandwidth",
-            _ if network.latency.bounds_us().is_none() => {
-                return Err(format!(
-                    "turmoil has no latency that is {distribution}; the event engine has"
-                ));
-            }
-            _ => return Ok(()),
-        };
-        Err(format!("turmoil has {what}; the event engine has"))
+        launch::supports_network(self.name(), network)
     }
 
     fn run(&self, plan: &Plan, system: &System) -> Outcome {

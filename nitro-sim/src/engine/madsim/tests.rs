@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Madsim;
 use crate::builtin::echo;
 use crate::engine::turmoil::tests::lone;
-use crate::engine::turmoil::tests::{CRASH, duo, ms, noted, plan};
+use crate::engine::turmoil::tests::{CRASH, duo, echoes, ms, noted, plan};
 use crate::engine::{Ended, Engine, NAMES, Outcome, accepts};
 use crate::system::{Node, System};
 use crate::trace::EventKind;
@@ -19,39 +19,14 @@ fn outcome(text: &str, system: &System) -> Outcome {
     Madsim.run(&plan(text, 1, system), system)
 }
 
-const ECHO: &str = r#"
-name = "brief"
-system = "echo"
-duration_s = 20
-[nodes]
-server = 2
-client = 2
-[network]
-latency_ms = [1, 5]
-loss = 0.01
-[[workload]]
-role = "client"
-operation = "echo"
-every_ms = [5, 20]
-timeout_ms = 300
-keys = 2
-[[fault]]
-kind = "partition"
-groups = [["server-1"], ["client"]]
-at_s = [0.5, 1]
-for_s = 0.5
-[[fault]]
-kind = "crash"
-nodes = "any server"
-at_s = 2
-restart_after_s = 0.5
-"#;
-
 #[test]
 fn the_engine_is_the_default_of_a_program_that_is_built_for_it() {
     assert_eq!(NAMES[0], "madsim");
     assert_eq!(
-        outcome(ECHO, &echo::system()).trace.header().engine,
+        outcome(&echoes(20, 2), &echo::system())
+            .trace
+            .header()
+            .engine,
         "madsim"
     );
 }
@@ -59,7 +34,7 @@ fn the_engine_is_the_default_of_a_program_that_is_built_for_it() {
 #[test]
 fn one_seed_gives_one_digest_in_ten_runs_and_other_seeds_others() {
     let system = echo::system();
-    let run = |seed| Madsim.run(&plan(ECHO, seed, &system), &system);
+    let run = |seed| Madsim.run(&plan(&echoes(20, 2), seed, &system), &system);
     let digest = |seed| run(seed).trace.digest();
     assert_eq!(run(7).ended, Ended::Finished);
     let first = digest(7);
@@ -195,7 +170,7 @@ fn what_madsim_cannot_do_is_refused_by_name_before_the_run() {
         ),
         (
             "kind = \"stale_name\"\nanswer = \"nothing\"\nfor_s = 1",
-            "never stale",
+            "no name that is stale",
         ),
     ] {
         let told = of(fault).to_string();

@@ -65,14 +65,16 @@ pub(in crate::engine) fn lone(
 pub(in crate::engine) const CRASH: &str = "[[fault]]\nkind = \"crash\"\nnode = \"server-1\"\nat_s = 2\n\
                      restart_after_s = 1\n";
 
-/// Short, because turmoil without optimization is slow.
-const ECHO: &str = r#"
+/// Two servers that echo, through a partition and a crash.
+pub(in crate::engine) fn echoes(duration_s: u32, clients: u32) -> String {
+    format!(
+        r#"
 name = "brief"
 system = "echo"
-duration_s = 4
+duration_s = {duration_s}
 [nodes]
 server = 2
-client = 1
+client = {clients}
 [network]
 latency_ms = [1, 5]
 loss = 0.01
@@ -92,17 +94,19 @@ kind = "crash"
 nodes = "any server"
 at_s = 2
 restart_after_s = 0.5
-"#;
+"#
+    )
+}
+
+/// A plan of that, short, because turmoil without optimization is slow.
+fn brief(seed: u64) -> Plan {
+    plan(&echoes(4, 1), seed, &echo::system())
+}
 
 #[test]
 fn one_seed_gives_one_digest_in_ten_runs_and_other_seeds_others() {
     let system = echo::system();
-    let digest = |seed| {
-        Turmoil
-            .run(&plan(ECHO, seed, &system), &system)
-            .trace
-            .digest()
-    };
+    let digest = |seed| Turmoil.run(&brief(seed), &system).trace.digest();
     let first = digest(7);
     assert!((0..9).all(|_| digest(7) == first));
     let mut others: Vec<String> = (100..120).map(digest).collect();
@@ -114,9 +118,9 @@ fn one_seed_gives_one_digest_in_ten_runs_and_other_seeds_others() {
 
 #[test]
 fn two_runs_beside_each_other_in_one_process_do_not_disturb_each_other() {
-    let alone = Turmoil.run(&plan(ECHO, 3, &echo::system()), &echo::system());
+    let alone = Turmoil.run(&brief(3), &echo::system());
     let digests: Vec<String> = std::thread::scope(|scope| {
-        let run = || Turmoil.run(&plan(ECHO, 3, &echo::system()), &echo::system());
+        let run = || Turmoil.run(&brief(3), &echo::system());
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(run)).collect();
         let ended = threads.into_iter().map(|thread| thread.join().unwrap());
         ended.map(|outcome| outcome.trace.digest()).collect()
