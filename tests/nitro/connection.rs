@@ -3,6 +3,7 @@
 
 mod latency;
 mod layers;
+mod mute;
 mod restart;
 mod retry;
 

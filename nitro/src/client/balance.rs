@@ -455,6 +455,9 @@ impl Attempt {
             Attempting::Direct(calling) => Pin::new(calling).poll(context),
             Attempting::Connecting(calling) => calling.as_mut().poll(context),
         };
+        if polled.is_pending() {
+            self.endpoint.settle_doubt();
+        }
         let clock = &self.endpoint.host().clock;
         let Some(limit) = self.limit else {
             return polled;
@@ -470,6 +473,8 @@ impl Attempt {
         }
         let timer = self.timer.get_or_insert_with(|| clock.timer(limit));
         ready!(timer.poll_elapsed(context));
+        self.endpoint.doubt();
+        self.endpoint.settle_doubt();
         Poll::Ready(Err(attempt_is_late()))
     }
 
@@ -524,8 +529,9 @@ impl Drop for Attempt {
         if self.in_flight.is_none() {
             return;
         }
-        let is_late = |deadline| self.endpoint.host().clock.now() >= deadline;
-        if self.deadline.is_some_and(is_late) {
+        let now = || self.endpoint.host().clock.now();
+        if self.deadline.is_some_and(|deadline| now() >= deadline) {
+            self.endpoint.doubt();
             self.count(Outcome::Failed, Says::Fails);
         } else if self.counted.is_trial {
             self.count_nothing();

@@ -1,7 +1,8 @@
-//! One node as a client sees it: one multiplexed connection, opened on demand.
+//! One node as a client sees it: one multiplexed connection, opened on demand, and another in its
+//! place when it has gone mute.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use crate::latest;
@@ -11,8 +12,8 @@ use super::ejection::{Admission, Record, Ward};
 use crate::address::Address;
 use crate::buggify::trick;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::host::entropy::Sequence;
+use crate::host::{Clock, Host};
 use crate::rpc::Request;
 use crate::rpc::wire::{Calls, Connection, Limits};
 use crate::time::Instant;
@@ -20,6 +21,8 @@ use crate::transport::Transport;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may owe the answer to a PING before another connection is opened beside.
+const MUTE_AFTER: Duration = Duration::from_secs(1);
 /// The wait after the first failure to connect.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// By how much each wait is longer than the one before, as in gRPC's connection backoff.
@@ -49,6 +52,7 @@ pub(super) struct Endpoint {
     dial: Mutex<Dial>,
     /// Until when calls had better go elsewhere, in nanoseconds of this host's clock.
     down_until: AtomicU64,
+    doubt: Doubt,
     record: Record,
     jitter: Sequence,
 }
@@ -79,6 +83,7 @@ impl Endpoint {
             connection: ArcSwapOption::empty(),
             dial: Mutex::new(Dial::default()),
             down_until: AtomicU64::new(0),
+            doubt: Doubt::default(),
             record: Record::new(ward),
             jitter,
         })
@@ -115,6 +120,10 @@ impl Endpoint {
         self.connection.load().as_ref()?.try_call(request, now)
     }
 
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.dialer.host.clock)
+    }
+
     /// The host that calls from here.
     pub(super) fn host(&self) -> &Host {
         &self.dialer.host
@@ -142,6 +151,29 @@ impl Endpoint {
         // again and again within one call.
         let connection = self.open_connection();
         connection.ok_or_else(|| gone("closed the connection as soon as it was open"))
+    }
+
+    /// Counts a call that was not answered in its time: its connection may have gone mute, which a
+    /// PING will show.
+    ///
+    /// A connection whose packets were lost for a while stays mute for as long again, until TCP
+    /// sends them once more; a new one works at once.
+    #[cold]
+    pub(super) fn doubt(&self) {
+        if self.doubt.is_new()
+            && let Some(connection) = &*self.connection.load()
+        {
+            connection.ask();
+        }
+    }
+
+    /// Sees to a connection that is in doubt, if nobody does.
+    pub(super) fn settle_doubt(self: &Arc<Self>) {
+        if self.doubt.is_open() {
+            let settling = replace_if_mute(Arc::downgrade(self));
+            let tasks = &self.dialer.host.tasks;
+            tasks.spawn("rpc doubt", Box::pin(settling));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Dial> {
@@ -214,7 +246,10 @@ impl Endpoint {
                 dial.failed = None;
                 dial.opened_at = now;
                 self.down_until(Instant::ORIGIN);
-                self.connection.store(Some(Arc::new(connection)));
+                if let Some(mute) = self.connection.swap(Some(Arc::new(connection))) {
+                    // What is under way on it ends there: in its time, or with the connection.
+                    mute.drain();
+                }
                 Ok(())
             }
             Err(error) => {
@@ -238,5 +273,59 @@ impl Endpoint {
         if let Some(connection) = self.connection.swap(None) {
             connection.drain();
         }
+    }
+}
+
+/// Opens another connection beside one whose peer does not answer a PING, and tries again until
+/// either works, or the mute one closes for its silence.
+async fn replace_if_mute(doubted: Weak<Endpoint>) {
+    loop {
+        // Held only for a moment: a client that is gone is not kept by this.
+        let Some(clock) = doubted.upgrade().map(|endpoint| endpoint.clock()) else {
+            return;
+        };
+        clock.sleep(MUTE_AFTER).await;
+        let Some(endpoint) = doubted.upgrade() else {
+            return;
+        };
+        let connection = endpoint.open_connection();
+        if !connection.is_some_and(|connection| connection.is_asked()) {
+            endpoint.doubt.end();
+            return;
+        }
+        // An error says that it is too early for another attempt.
+        if let Ok(mut running) = endpoint.running_dial() {
+            drop(endpoint);
+            let _ended = running.wait_for(Option::is_some).await;
+        }
+    }
+}
+
+/// Whether the connection of an endpoint is in doubt, and whether somebody sees to it.
+#[derive(Default)]
+struct Doubt(AtomicU8);
+
+impl Doubt {
+    const NONE: u8 = 0;
+    const OPEN: u8 = 1;
+    const SEEN_TO: u8 = 2;
+
+    fn step(&self, from: u8, to: u8) -> bool {
+        let (done, seen) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.0.compare_exchange(from, to, done, seen).is_ok()
+    }
+
+    /// Begins a doubt, if there was none.
+    fn is_new(&self) -> bool {
+        self.step(Self::NONE, Self::OPEN)
+    }
+
+    /// Whether nobody has seen to it; whoever is told so does.
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::OPEN && self.step(Self::OPEN, Self::SEEN_TO)
+    }
+
+    fn end(&self) {
+        self.0.store(Self::NONE, Ordering::Relaxed);
     }
 }

@@ -85,6 +85,20 @@ impl Connection {
         self.shared.lock().open_streams()
     }
 
+    /// Asks the peer whether it is there: it answers at once, however slow its handlers are.
+    pub(crate) fn ask(&self) {
+        let mut state = self.shared.lock();
+        if state.closed.is_none() {
+            state.ask();
+        }
+    }
+
+    /// Whether the peer owes the answer to that.
+    pub(crate) fn is_asked(&self) -> bool {
+        let state = self.shared.lock();
+        state.closed.is_none() && state.is_asked
+    }
+
     /// Opens no further calls; the connection closes when those under way are done.
     pub fn drain(&self) {
         let reason = Error::unavailable("the client is done");

@@ -225,9 +225,7 @@ impl<R: Role> Driver<R> {
             return unavailable("the peer is silent");
         }
         if ticks.silent == SILENT_TICKS_PING {
-            state.outbox.push(header(PING, 0, 0), |payload| {
-                payload.extend_from_slice(&[0; 8])
-            });
+            state.ask();
         }
         let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen && !is_deaf;
         ticks.frames_seen = ticks.frames;
@@ -377,7 +375,10 @@ fn handle<R: Role>(
             });
             Ok(())
         }
-        PONG => Ok(()),
+        PONG => {
+            shared.lock().is_asked = false;
+            Ok(())
+        }
         GOAWAY => {
             let status = message::read_status("GOAWAY", payload)?;
             let reason = status.unwrap_or_else(|| Error::unavailable("the peer is going away"));

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::Limits;
 use super::flow::{WINDOW_MIN, Window};
-use super::message::{self, CANCEL, END, GOAWAY, Settings, header};
+use super::message::{self, CANCEL, END, GOAWAY, PING, Settings, header};
 use super::methods::Methods;
 use super::streams::{Lookup, Side, Stream, Streams};
 use crate::error::{Error, Result};
@@ -62,6 +62,8 @@ pub(super) struct State {
     /// Something has changed since the driver last looked.
     is_woken: bool,
     swapped: u64,
+    /// A PING was sent that has not been answered, whatever else was.
+    pub(super) is_asked: bool,
     pub(super) streams: Streams,
     /// What this side may still send, over all streams.
     pub(super) credit: u32,
@@ -86,6 +88,7 @@ impl State {
             driver: None,
             is_woken: false,
             swapped: 0,
+            is_asked: false,
             streams: Streams::new(side, limits.stream_window),
             credit: 0,
             window: Window::new(limits.connection_window),
@@ -152,6 +155,16 @@ impl State {
         self.peer = Some(settings);
         self.wake_waiting();
         Ok(())
+    }
+
+    /// Asks the other side whether it is there, unless it owes the answer to that already.
+    pub(super) fn ask(&mut self) {
+        if !std::mem::replace(&mut self.is_asked, true) {
+            self.outbox.push(header(PING, 0, 0), |payload| {
+                payload.extend_from_slice(&[0; 8])
+            });
+            self.wake_driver();
+        }
     }
 
     /// Tells the other side to open no more streams.
