@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use nitro::host::Tasks;
 use nitro::time::Instant;
 
 use super::clock::NodeClock;
@@ -11,7 +13,7 @@ use super::leaks::Stopping;
 use super::life::{self, Life, Part};
 use super::net::{Net, NetSettings};
 use super::ready::Ready;
-use super::turn::{Machine, Ran};
+use super::turn::{Machine, NodeTasks, Ran};
 use crate::draw::{Draw, Moments};
 use crate::engine::Ended;
 use crate::engine::apart::watch::{self, Page};
@@ -32,9 +34,9 @@ const AFTERMATH: Duration = TOLERANCE.saturating_add(Duration::from_millis(5));
 /// small clusters, and no time.
 const TURNS_AT_ONE_TIME_MAX: u64 = if cfg!(test) { 20_000 } else { 1_000_000 };
 
-/// How many tasks a node polls before it looks for timers and messages, at most: tokio's own
-/// number. Where tasks yield it is less, as the seed says, so that timers come between other
-/// tasks, those that node code gives to tokio itself included.
+/// How many tasks of tokio's own a node polls before it looks for timers, at most: tokio's number.
+/// Where tasks yield it is less, as the seed says, so that timers come between tasks that node code
+/// gives to tokio itself.
 const TASKS_MOST: u32 = 61;
 
 /// How long a turn takes on a node that was slowed down, times its factor.
@@ -246,8 +248,11 @@ impl<'p> Cluster<'p> {
             }
         }
         let is_over = life.is_over.load(Ordering::Relaxed);
-        let is_left = seat.stopping != Stopping::No && machine.tasks_alive() > 0;
-        if is_over && is_left {
+        let is_left = || {
+            let of_host = self.recorder.tasks_of(&seat.part.name);
+            machine.others_alive() > 0 || !of_host.is_empty()
+        };
+        if is_over && seat.stopping != Stopping::No && is_left() {
             seat.stopping = Stopping::Over;
         } else if is_over {
             seat.stopping = Stopping::Done;
@@ -316,7 +321,10 @@ impl<'p> Cluster<'p> {
         seat.running = Some((machine, life));
         seat.busy_until = 0;
         seat.blocked_until = 0;
-        self.enter(node, true, |_| spawn(live));
+        self.enter(node, true, |_| {
+            NodeTasks.spawn("live", live.boxed());
+            true
+        });
     }
 
     /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
@@ -401,13 +409,4 @@ impl Seat {
         }
         Some(self.busy_until)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the role is the first task of its runtime, before there is a host"
-)]
-fn spawn(live: impl Future<Output = ()> + Send + 'static) -> bool {
-    drop(tokio::spawn(live));
-    true
 }

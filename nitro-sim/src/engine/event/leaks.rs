@@ -62,9 +62,8 @@ impl Cluster<'_> {
             }
             let name = &seat.part.name;
             let named = self.recorder.tasks_of(name);
-            let alive = |(machine, _): &(Machine, Life)| machine.tasks_alive() as u64;
-            let all = seat.running.as_ref().map_or(0, alive);
-            let others = all.saturating_sub(named.values().sum());
+            let alive = |(machine, _): &(Machine, Life)| machine.others_alive() as u64;
+            let others = seat.running.as_ref().map_or(0, alive);
             let of_others = (others > 0).then_some(("(not of nitro)", others));
             for (task, count) in named.into_iter().chain(of_others) {
                 let task = task.to_owned();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
-use nitro::host::tasks::{TokioTasks, panic_message};
+use nitro::host::tasks::panic_message;
 use nitro::host::{Clock, Tasks};
 use nitro::latest;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::clock::EventClock;
 use super::net::Net;
 use super::timers::Timers;
+use super::turn::NodeTasks;
 use crate::engine::tricks;
 use crate::machine::disk::SimulatedDisk;
 use crate::machine::{Machines, Watched};
@@ -121,7 +122,7 @@ impl Part {
         };
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let network = |_| net.network(self.number);
-        let machine = (Arc::clone(&clock), Arc::new(TokioTasks) as Arc<dyn Tasks>);
+        let machine = (Arc::clone(&clock), Arc::new(NodeTasks) as Arc<dyn Tasks>);
         let host = self
             .machines
             // A run's process is new, so its runtimes drop their tasks in one order.

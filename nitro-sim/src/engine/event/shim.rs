@@ -12,6 +12,8 @@
     reason = "the C library's functions are replaced by name, and take raw pointers"
 )]
 
+pub(super) mod bell;
+
 use std::arch::asm;
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
@@ -86,8 +88,6 @@ pub(super) struct View {
 pub(super) struct Turned {
     /// The state of its randomness.
     pub(super) random: u64,
-    /// How long it would wait, in milliseconds; none for ever.
-    pub(super) waits_ms: Option<u64>,
     /// Whether it asked for monotonic time.
     pub(super) has_read_monotonic: bool,
     /// Whether it asked for the time of day.
@@ -112,7 +112,6 @@ pub(super) fn end() {
 pub(super) fn enter(view: View) {
     SEAT.with(|seat| {
         show(seat, view);
-        seat.waits.set(None);
         seat.looks.set(0);
         seat.has_read_monotonic.set(false);
         seat.has_read_wall.set(false);
@@ -135,19 +134,28 @@ fn show(seat: &Seat, view: View) {
 pub(super) fn leave() -> Turned {
     SEAT.with(|seat| {
         seat.mode.set(Mode::Engine);
-        let waits = seat.waits.get();
         Turned {
             random: seat.random.get(),
-            waits_ms: waits.and_then(|waits| u64::try_from(waits).ok()),
             has_read_monotonic: seat.has_read_monotonic.get(),
             has_read_wall: seat.has_read_wall.get(),
         }
     })
 }
 
-/// Whether the node has nothing left to do but wait.
+/// The node's runtime is entered, and has not waited.
+pub(super) fn forget_wait() {
+    SEAT.with(|seat| seat.waits.set(None));
+}
+
+/// Whether the node's runtime has nothing left to do but wait.
 pub(super) fn is_waiting() -> bool {
     SEAT.with(|seat| seat.waits.get().is_some())
+}
+
+/// How long it would wait, in milliseconds; none for ever.
+pub(super) fn waits_ms() -> Option<u64> {
+    let waits = SEAT.with(|seat| seat.waits.get());
+    waits.and_then(|waits| u64::try_from(waits).ok())
 }
 
 /// What the monotonic clock says to whoever runs, in nanoseconds.
@@ -164,6 +172,18 @@ pub(super) fn wall() -> u64 {
         seat.has_read_wall.set(true);
         seat.wall.get()
     })
+}
+
+/// A node has polled some tasks and goes on, while time stands still.
+pub(super) fn look() {
+    let looks = SEAT.with(|seat| {
+        let looks = seat.looks.get() + 1;
+        seat.looks.set(looks);
+        looks
+    });
+    if looks > LOOKS_AT_ONE_TIME_MAX {
+        escape(Escape::Spin);
+    }
 }
 
 fn mode() -> Mode {
@@ -377,16 +397,9 @@ unsafe extern "C" fn epoll_wait(
         // SAFETY: the caller's arguments; no signal mask.
         return unsafe { call(libc::SYS_epoll_pwait, arguments) } as c_int;
     }
-    let looks = SEAT.with(|seat| {
-        // A wait of no length says that timers are due or tasks are ready.
-        seat.waits.set((timeout != 0).then_some(timeout));
-        let looks = seat.looks.get() + 1;
-        seat.looks.set(looks);
-        looks
-    });
-    if looks > LOOKS_AT_ONE_TIME_MAX {
-        escape(Escape::Spin);
-    }
+    // A wait of no length says that timers are due or tasks are ready.
+    SEAT.with(|seat| seat.waits.set((timeout != 0).then_some(timeout)));
+    look();
     0
 }
 

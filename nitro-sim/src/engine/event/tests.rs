@@ -191,6 +191,48 @@ fn tokio_time_and_towers_own_layers_run_as_they_are() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "that third-party code may use it is what is tested"
+)]
+fn tasks_of_the_host_and_of_tokio_wake_one_another() {
+    let system = lone(|node| {
+        Box::pin(async move {
+            let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
+            let (answer, mut answered) = tokio::sync::mpsc::unbounded_channel();
+            let host = node.host().clone();
+            drop(tokio::spawn(async move {
+                while let Some(gap) = asked.recv().await {
+                    tokio::time::sleep(ms(gap)).await;
+                    let answer = answer.clone();
+                    let answering = async move {
+                        tokio::task::yield_now().await;
+                        answer.send(gap).unwrap();
+                    };
+                    drop(host.tasks.spawn("answer", Box::pin(answering)));
+                }
+            }));
+            for gap in [30, 0, 500] {
+                ask.send(gap).unwrap();
+                if gap == 500 {
+                    // Its timer comes before the only one that tokio knows of.
+                    node.host().clock.sleep(ms(100)).await;
+                    tokio::time::sleep(ms(50)).await;
+                    node.note("early", 50);
+                }
+                let gap = answered.recv().await;
+                node.note("answered", gap);
+            }
+            std::future::pending().await
+        })
+    });
+    let trace = trace(&duo(1, ""), &system);
+    let times = |name: &str| noted(&trace, name).into_iter().map(|(at, _)| at);
+    assert_eq!(times("answered").collect::<Vec<_>>(), [30, 30, 530]);
+    assert_eq!(times("early").collect::<Vec<_>>(), [180]);
+}
+
+#[test]
 fn as_many_nodes_as_a_scenario_may_have_run_in_one_process() {
     let system = System::new("test").role("server", |node: Node| async move {
         loop {

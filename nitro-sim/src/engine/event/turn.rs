@@ -1,33 +1,52 @@
-//! A node's runtime, entered for one turn: it does all it can do now, and says when it must be
-//! entered again.
+//! A node's turn: it does all it can do now, and says when it must be entered again.
 //!
-//! How control comes back: a runtime with nothing left to do asks the operating system to wait
-//! until its next timer. The shim notes for how long, and answers at once that nothing came. Then
-//! the runtime calls back, and the future given to `block_on` is woken and returns. Where the wait
-//! was to be of no length, timers have just fired: coming back then would strand them.
+//! The tasks that a node gives to its host are a set of their own beside its runtime, and are
+//! polled without it: entering a runtime and having it wait costs more than most turns do. What a
+//! node gives to tokio itself runs in the runtime, which is entered when it asks for it, and when
+//! a timer of tokio's is due. So `select!` without `biased` draws from one stream of the run where
+//! a task of a host uses it, and from the node's own in a task of tokio's.
+//!
+//! How control comes back from a runtime: one with nothing left to do asks the operating system to
+//! wait until its next timer. The shim notes for how long, and answers at once that nothing came.
+//! Then the runtime calls back, and the future given to `block_on` is woken and returns. Where the
+//! wait was to be of no length, timers have just fired: coming back then would strand them.
 
 use std::cell::RefCell;
+use std::ffi::c_int;
 use std::future::poll_fn;
 use std::io;
-use std::task::{Poll, Waker};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
+use futures_util::future::BoxFuture;
+use nitro::host::tasks::TokioTasks;
+use nitro::host::{Task, Tasks};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::{LocalSet, spawn_local};
 
-use super::shim::{self, Turned, View};
+use super::shim::{self, Turned, View, bell};
 
 /// Tokio's timers tell milliseconds apart, counted from when the runtime was made.
 const TICK_NANOS: u64 = 1_000_000;
 
 thread_local! {
-    /// What wakes the future of the turn that is under way.
-    static TURN: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    /// What wakes the future that waits for the runtime which is entered.
+    static ENTERED: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    /// The tasks of the node whose runtime is entered.
+    static BESIDE: RefCell<Option<Rc<LocalSet>>> = const { RefCell::new(None) };
 }
 
-/// A runtime of a node.
+/// A runtime of a node, and its tasks.
 pub(super) struct Machine {
     runtime: Runtime,
+    tasks: Rc<LocalSet>,
+    /// The file by which the runtime is woken.
+    bell: c_int,
     /// What the node's clock said when the runtime was made, from which its timers count.
     made: u64,
+    /// When the runtime must be entered; none for when it asks for it.
+    wakes: Option<u64>,
     /// The state of the node's randomness.
     random: u64,
 }
@@ -53,7 +72,10 @@ impl Machine {
             .build()?;
         Ok(Self {
             runtime,
+            tasks: Rc::new(LocalSet::new()),
+            bell: bell::made(),
             made: view.monotonic,
+            wakes: None,
             random: view.random,
         })
     }
@@ -63,8 +85,8 @@ impl Machine {
         self.random
     }
 
-    /// How many of its tasks have not ended, whoever spawned them.
-    pub(super) fn tasks_alive(&self) -> usize {
+    /// How many tasks have not ended that were not given to the host.
+    pub(super) fn others_alive(&self) -> usize {
         self.runtime.metrics().num_alive_tasks()
     }
 
@@ -72,42 +94,79 @@ impl Machine {
     /// if that says that nothing came of it.
     pub(super) fn turn(&mut self, view: View, arrive: impl FnOnce() -> bool) -> Option<Ran> {
         shim::enter(view);
+        bell::listen(self.bell);
+        let has_come = self.run_tasks(arrive);
+        let mut is_due = self.wakes.is_some_and(|at| at <= view.monotonic);
+        while has_come && (bell::has_rung() || is_due) {
+            is_due = false;
+            self.enter_runtime(view);
+            if bell::has_more() {
+                self.run_tasks(|| true);
+            }
+        }
+        let turned = shim::leave();
+        self.random = turned.random;
+        let wakes = self.wakes;
+        has_come.then_some(Ran { wakes, turned })
+    }
+
+    /// Polls the tasks of the host that are ready; `arrive` first. Whether that says that
+    /// something came of it.
+    fn run_tasks(&self, arrive: impl FnOnce() -> bool) -> bool {
+        let _entered = self.runtime.enter();
         let mut arrive = Some(arrive);
-        let mut has_come = true;
+        let nothing_came = poll_fn(|_| match arrive.take() {
+            Some(arrive) => match arrive() {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            },
+            None => Poll::Pending,
+        });
+        let mut running = pin!(self.tasks.run_until(nothing_came));
+        let mut context = Context::from_waker(bell::waker());
+        loop {
+            if running.as_mut().poll(&mut context).is_ready() {
+                return false;
+            }
+            if !bell::has_more() {
+                return true;
+            }
+            shim::look();
+        }
+    }
+
+    /// Lets the runtime do all it can.
+    fn enter_runtime(&mut self, view: View) {
+        BESIDE.set(Some(Rc::clone(&self.tasks)));
+        shim::forget_wait();
+        let mut is_new = true;
         self.runtime.block_on(poll_fn(|context| {
-            let Some(arrive) = arrive.take() else {
+            if !std::mem::take(&mut is_new) {
                 return match shim::is_waiting() {
                     true => Poll::Ready(()),
                     false => Poll::Pending,
                 };
-            };
-            TURN.with_borrow_mut(|turn| match turn {
-                Some(waker) => waker.clone_from(context.waker()),
-                None => *turn = Some(context.waker().clone()),
-            });
-            has_come = arrive();
-            if has_come {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
             }
+            ENTERED.with_borrow_mut(|entered| match entered {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => *entered = Some(context.waker().clone()),
+            });
+            Poll::Pending
         }));
-        let turned = shim::leave();
-        self.random = turned.random;
-        if !has_come {
-            return None;
-        }
+        BESIDE.set(None);
+        // What it asked for meanwhile it has got.
+        bell::has_rung();
         let ticks = view.monotonic.saturating_sub(self.made) / TICK_NANOS;
-        let wakes = turned
-            .waits_ms
-            .map(|waits_ms| self.made + (ticks + waits_ms) * TICK_NANOS);
-        Some(Ran { wakes, turned })
+        self.wakes = shim::waits_ms().map(|waits_ms| self.made + (ticks + waits_ms) * TICK_NANOS);
     }
 
     /// Ends the node: what its tasks drop sees the time of the view.
     pub(super) fn end(self, view: View) {
         shim::look_on(view);
-        TURN.with_borrow_mut(Option::take);
+        ENTERED.with_borrow_mut(Option::take);
+        let entered = self.runtime.enter();
+        drop(self.tasks);
+        drop(entered);
         drop(self.runtime);
     }
 }
@@ -115,10 +174,28 @@ impl Machine {
 /// Called whenever a runtime comes back from waiting.
 fn hand_back() {
     if shim::is_waiting() {
-        TURN.with_borrow(|turn| {
-            if let Some(waker) = turn {
+        ENTERED.with_borrow(|entered| {
+            if let Some(waker) = entered {
                 waker.wake_by_ref();
             }
         });
+    }
+}
+
+/// [`Tasks`] of the node whose turn it is.
+pub(super) struct NodeTasks;
+
+impl Tasks for NodeTasks {
+    fn spawn(&self, _name: &'static str, future: BoxFuture<'static, ()>) -> Task {
+        BESIDE.with_borrow(|beside| {
+            Task::new(match beside {
+                Some(tasks) => tasks.spawn_local(future),
+                None => spawn_local(future),
+            })
+        })
+    }
+
+    fn block(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> Task {
+        TokioTasks.block(name, work)
     }
 }
