@@ -18,6 +18,7 @@ pub(in crate::engine) mod here;
 mod leaks;
 mod life;
 pub mod net;
+mod one_thread;
 mod open_files;
 mod ready;
 mod shim;

@@ -36,12 +36,13 @@ mod sockets;
 mod state;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Waker;
 
 use nitro::host::Network;
 use nitro::time::Instant;
 
+use super::one_thread::OneThread;
 use crate::fault::Fault;
 use crate::record::Recorder;
 use connection::Phase;
@@ -56,7 +57,7 @@ pub(crate) use settings::NetSettings;
 
 /// The network of a cluster. A clone is the same network.
 #[derive(Clone)]
-pub(crate) struct Net(Arc<Mutex<State>>);
+pub(crate) struct Net(Arc<OneThread<State>>);
 
 impl std::fmt::Debug for Net {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,7 +75,7 @@ impl Net {
     ) -> Self {
         let names = nodes.iter().map(|(name, _)| Arc::clone(name)).collect();
         let node = |(name, address): &(Arc<str>, IpAddr)| Node::new(Arc::clone(name), *address);
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(OneThread::new(State {
             links: Links::new(seed, names, &settings, recorder.clone()),
             settings,
             now: Instant::ORIGIN,
@@ -92,21 +93,25 @@ impl Net {
         })))
     }
 
-    /// Runs `work` on the state, and wakes whoever it woke once the lock is gone: a waker may run
+    /// Runs `work` on the state, and wakes whoever it woke once nobody uses that: a waker may run
     /// or drop code that comes back here.
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.0.lock().expect("no panic while the network is held");
-        let result = work(&mut state);
-        if state.woken.len() > 1 || !state.discarded.is_empty() {
-            let woken = std::mem::take(&mut state.woken);
-            let discarded = std::mem::take(&mut state.discarded);
-            drop(state);
-            drop(discarded);
-            woken.into_iter().for_each(Waker::wake);
-        } else {
+        let (result, one, others) = self.0.with(|state| {
+            let result = work(state);
+            if state.woken.len() > 1 || !state.discarded.is_empty() {
+                let woken = std::mem::take(&mut state.woken);
+                return (
+                    result,
+                    None,
+                    Some((woken, std::mem::take(&mut state.discarded))),
+                );
+            }
             // What most calls do: the list keeps its place.
-            let woken = state.woken.pop();
-            drop(state);
+            (result, state.woken.pop(), None)
+        });
+        one.into_iter().for_each(Waker::wake);
+        if let Some((woken, discarded)) = others {
+            drop(discarded);
             woken.into_iter().for_each(Waker::wake);
         }
         result
@@ -115,7 +120,7 @@ impl Net {
     /// When the next thing happens, and the node it is of concern to. A node that is paused,
     /// stopped or down is no exception: its machine goes on, or swallows what arrives.
     pub(crate) fn next_due(&self) -> Option<(Instant, usize)> {
-        self.with(|state| {
+        self.0.with(|state| {
             let connections = &state.connections;
             state.schedule.prune(|at, event| match event {
                 Event::AskAgain(id) => connections.get(*id).is_none_or(|found| !found.is_opening()),

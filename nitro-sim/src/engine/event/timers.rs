@@ -4,8 +4,8 @@
 //! They tell milliseconds apart, as tokio's do, which stand behind the clock of a real machine:
 //! what is due within one fires together.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use nitro::host::Timer;
 use nitro::time::Instant;
 use tokio::task::coop;
 
+use super::one_thread::OneThread;
 use super::ready::Ready;
 
 const TICK_NANOS: u128 = 1_000_000;
@@ -28,9 +29,9 @@ pub(super) struct Timers {
 #[derive(Debug)]
 struct Waiting {
     /// When the first of them fires, in nanoseconds; [`NEVER`] where there is none. Beside the
-    /// lock, because every turn of the node asks.
+    /// set, because every turn of the node asks.
     first: AtomicU64,
-    set: Mutex<Set>,
+    set: OneThread<Set>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -100,19 +101,19 @@ impl Timers {
             born: now,
             waiting: Arc::new(Waiting {
                 first: AtomicU64::new(NEVER),
-                set: Mutex::default(),
+                set: OneThread::new(Set::default()),
             }),
         }
     }
 
     /// Changes what waits.
     fn change<T>(&self, change: impl FnOnce(&mut Set) -> T) -> T {
-        let mut set = self.waiting.set.lock();
-        let set = set.as_mut().expect("no panic while timers are held");
-        let result = change(set);
-        let first = set.ready.first().map_or(NEVER, |(at, _)| at);
-        self.waiting.first.store(first, Ordering::Relaxed);
-        result
+        self.waiting.set.with(|set| {
+            let result = change(set);
+            let first = set.ready.first().map_or(NEVER, |(at, _)| at);
+            self.waiting.first.store(first, Ordering::Relaxed);
+            result
+        })
     }
 
     /// When the next one fires.
@@ -162,7 +163,7 @@ pub(super) struct EventTimer {
 impl EventTimer {
     fn cancel(&mut self) {
         if let Some(place) = self.place.take() {
-            // What it held is dropped once nothing is locked: that may run other code.
+            // What it held is dropped once nobody uses the set: that may run other code.
             drop(self.timers.change(|set| set.remove(place)));
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct State {
     /// What waits until a link is released.
     pub(super) held: Vec<Held>,
     pub(super) recorder: Recorder,
-    /// To be woken, and to be dropped, once nothing is locked: either may run other code.
+    /// To be woken, and to be dropped, once nobody uses this: either may run other code.
     pub(super) woken: Vec<Waker>,
     pub(super) discarded: Vec<Waker>,
 }
@@ -208,7 +208,7 @@ impl State {
         SocketAddr::new(self.nodes[node].address, port)
     }
 
-    /// Wakes whoever waits, once nothing is locked.
+    /// Wakes whoever waits, once nobody uses this.
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
         self.woken.extend(waker);
     }
