@@ -127,7 +127,7 @@ pub trait Engine {
     ///
     /// How a run ended whose process said nothing.
     fn tell(&self, plan: &Plan, system: &System, tell: Tell) -> Result<Vec<u8>, Ended> {
-        Ok(tell(plan, system, &self.run(plan, system)))
+        Ok(tell(plan, system, self.run(plan, system)))
     }
 
     /// Runs a plan again: where the run parts from the first; none when it does not.
@@ -138,7 +138,7 @@ pub trait Engine {
 
 /// What is said of a run, where it has run. It is a function and no closure, so that another
 /// process can call it too.
-pub type Tell = fn(&Plan, &System, &Outcome) -> Vec<u8>;
+pub type Tell = fn(&Plan, &System, Outcome) -> Vec<u8>;
 
 /// What another process of this program does: a function, which is given the systems' source and
 /// the question, and makes the answer.

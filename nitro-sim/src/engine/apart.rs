@@ -61,7 +61,7 @@ pub(super) fn told_apart(
         let outcome = run(page);
         page.end();
         // Nobody is left to hear of an error: the reader has gone.
-        let _ = out.write_all(&tell(plan, system, &outcome));
+        let _ = out.write_all(&tell(plan, system, outcome));
     });
     outcome::told(finished, plan)
 }

@@ -42,7 +42,7 @@ pub(super) fn told_apart(
     tell: Tell,
     run: impl FnOnce(()) -> Outcome,
 ) -> Result<Vec<u8>, Ended> {
-    Ok(tell(plan, system, &run(())))
+    Ok(tell(plan, system, run(())))
 }
 
 /// A process that has done nothing before: here there is none.

@@ -103,7 +103,7 @@ impl Engine for Event {
             let outcome = live(plan, system, started, page, tell, out.try_clone());
             page.end();
             // Nobody is left to hear of an error: the reader has gone.
-            let _ = out.write_all(&tell(plan, system, &outcome));
+            let _ = out.write_all(&tell(plan, system, outcome));
         });
         outcome::told(finished, plan)
     }
@@ -192,7 +192,7 @@ fn live(
             let outcome = Outcome::of(ended, trace);
             page.end();
             // Nobody is left to hear of an error: the reader has gone.
-            let _ = out.write_all(&tell(&plan, &system, &outcome));
+            let _ = out.write_all(&tell(&plan, &system, outcome));
         });
         ON_ESCAPE.set(Some(on_escape));
     }

@@ -132,8 +132,8 @@ pub fn summarize(
 }
 
 fn told(plan: &Plan, system: &System, engine: &dyn Engine) -> Summary {
-    let tell = |plan: &Plan, system: &System, outcome: &Outcome| {
-        let summary = Summary::of(plan, system, outcome, None);
+    let tell = |plan: &Plan, system: &System, outcome: Outcome| {
+        let summary = Summary::of(plan, system, &outcome, None);
         serde_json::to_vec(&summary).expect("a summary holds only what JSON can")
     };
     let told = engine.tell(plan, system, tell).and_then(|bytes| {
@@ -147,7 +147,7 @@ fn told(plan: &Plan, system: &System, engine: &dyn Engine) -> Summary {
 
 /// The digest of another run; none where it said nothing.
 fn digest(plan: &Plan, system: &System, engine: &dyn Engine) -> String {
-    let tell = |_: &Plan, _: &System, outcome: &Outcome| outcome.trace.digest().into_bytes();
+    let tell = |_: &Plan, _: &System, outcome: Outcome| outcome.trace.digest().into_bytes();
     let told = engine.tell(plan, system, tell).unwrap_or_default();
     String::from_utf8_lossy(&told).into_owned()
 }

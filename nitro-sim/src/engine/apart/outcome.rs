@@ -1,6 +1,6 @@
 //! What comes of a run, as bytes from its process to the one that asked for it.
 
-use std::io::{self, BufRead, Write};
+use std::io;
 use std::time::Duration;
 
 use super::process::{End, Finished};
@@ -9,24 +9,14 @@ use crate::plan::Plan;
 use crate::system::System;
 use crate::trace::Trace;
 
-/// All of it: how the run ended and how long it took, then its trace.
-pub(in crate::engine) fn whole(_: &Plan, _: &System, outcome: &Outcome) -> Vec<u8> {
-    let mut out = Vec::new();
-    let written = (|| -> io::Result<()> {
-        serde_json::to_writer(&mut out, &(&outcome.ended, outcome.wall))?;
-        writeln!(out)?;
-        outcome.trace.send(&mut out)
-    })();
-    written.expect("a list of bytes takes what is written to it");
-    out
+/// All of it: its trace, then how the run ended and how long it took.
+pub(in crate::engine) fn whole(_: &Plan, _: &System, outcome: Outcome) -> Vec<u8> {
+    outcome.trace.into_bytes(&(&outcome.ended, outcome.wall))
 }
 
 /// Reads what [`whole`] wrote.
-pub(super) fn read(mut bytes: &[u8]) -> Option<Outcome> {
-    let mut line = String::new();
-    bytes.read_line(&mut line).ok()?;
-    let (ended, wall) = serde_json::from_str(&line).ok()?;
-    let trace = Trace::receive(&mut bytes).ok()?;
+pub(super) fn read(bytes: Vec<u8>) -> Option<Outcome> {
+    let (trace, (ended, wall)) = Trace::from_bytes(bytes)?;
     Some(Outcome { trace, ended, wall })
 }
 
@@ -38,7 +28,7 @@ pub(in crate::engine) fn received(
     wall: Duration,
 ) -> Outcome {
     let read = told.and_then(|told| {
-        read(&told).ok_or_else(|| Ended::Panicked {
+        read(told).ok_or_else(|| Ended::Panicked {
             at_us: 0,
             message: "the run's process did not say all of it".to_owned(),
         })

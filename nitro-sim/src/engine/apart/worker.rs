@@ -166,7 +166,7 @@ impl Engine for Worker {
     fn run(&self, plan: &Plan, _system: &System) -> Outcome {
         let answer = self.ask(run, plan.to_text().as_bytes());
         let outcome = answer.and_then(|answer| {
-            outcome::read(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+            outcome::read(answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
         });
         outcome.unwrap_or_else(|error| {
             let message = format!("the process for runs does not answer: {error}");
@@ -186,7 +186,7 @@ fn run(source: Source, plan: &[u8]) -> Vec<u8> {
     let systems = Systems::new(source());
     let system = systems.get(&plan.system).expect("its system is known");
     let outcome = default_engine().run(&plan, system);
-    outcome::whole(&plan, system, &outcome)
+    outcome::whole(&plan, system, outcome)
 }
 
 fn serve() -> io::Result<()> {
