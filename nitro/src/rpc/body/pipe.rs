@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 
 /// Messages that wait in a pipe before its sender waits; as many more may have been taken out and
 /// not yet looked at. What it may hold is bounded by [`PIPE_BYTES`]; this is how far ahead a
-/// sender of short ones runs, which is as many as share a turn and a write to the connection: with
-/// a quarter of it the turns cost as much as the messages.
-pub const PIPE_MESSAGES: usize = 128;
+/// sender of short ones runs, which is as many as share a turn and, where nobody else writes, a
+/// write to the connection: with a quarter of it the kernel has twice as much to do for each.
+pub const PIPE_MESSAGES: usize = 512;
 /// Bytes that wait in a pipe before its sender waits, however few messages they are.
 pub const PIPE_BYTES: usize = 256 * 1024;
 

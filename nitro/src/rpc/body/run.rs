@@ -10,7 +10,7 @@ use crate::transport::{HEADER_BYTES, Header};
 /// The longest message that is copied next to others; a longer one is handed over as it is.
 pub(crate) const SHORT_BYTES_MAX: usize = 1024;
 /// A buffer that grew past this is given back once it is empty.
-const BUFFER_BYTES_KEPT: usize = 32 * 1024;
+const BUFFER_BYTES_KEPT: usize = 128 * 1024;
 /// A buffer that grew past this is given back when there is a wait for more: thousands of streams
 /// may have been busy once.
 const BUFFER_BYTES_IDLE: usize = 1024;
