@@ -27,7 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::bytes::{Bytes, BytesMut};
+use ::bytes::{Buf, Bytes, BytesMut};
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -191,6 +191,22 @@ impl Outbox {
                     frames = after;
                 }
             }
+        }
+    }
+
+    /// Adds a frame whose payload is the front of what there is, and takes that off: copied, or
+    /// handed over. Where it is copied, the memory stays with whoever has it.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Outbox::push`], and when there is less than `length`.
+    pub fn push_front(&mut self, header: Header, from: &mut Bytes, length: usize) {
+        match self {
+            Outbox::Bytes(_) => {
+                self.push_slice(header, &from[..length]);
+                from.advance(length);
+            }
+            Outbox::Frames { .. } => self.push_bytes(header, from.split_to(length)),
         }
     }
 

@@ -11,6 +11,9 @@ use crate::transport::{HEADER_BYTES, Header};
 pub(crate) const SHORT_BYTES_MAX: usize = 1024;
 /// A buffer that grew past this is given back once it is empty.
 const BUFFER_BYTES_KEPT: usize = 128 * 1024;
+/// So much room of long messages is kept for others, at the most: there is as much in a pipe where
+/// they are of 64 KiB.
+const SPARE_MAX: usize = 4;
 /// A buffer that grew past this is given back when there is a wait for more: thousands of streams
 /// may have been busy once.
 const BUFFER_BYTES_IDLE: usize = 1024;
@@ -33,6 +36,9 @@ pub(crate) struct Run {
     /// How much of the buffer has been taken.
     at: usize,
     long: VecDeque<Bytes>,
+    /// Room of long messages that are gone, for those to come: to ask for it anew may cost as much
+    /// as to fill it.
+    spare: Vec<BytesMut>,
     messages: usize,
     bytes: usize,
 }
@@ -95,7 +101,7 @@ impl Run {
     ) -> Result<()> {
         // After a long one comes another, mostly: that has room of its own from the start.
         if self.was_long {
-            let mut room = BytesMut::new();
+            let mut room = self.spare.pop().unwrap_or_default();
             let shared = encode(&mut room)?;
             let message = shared.unwrap_or_else(|| room.freeze());
             self.was_long = message.len() > SHORT_BYTES_MAX;
@@ -168,7 +174,7 @@ impl Run {
         };
         self.at += HEAD_BYTES;
         match length(head) {
-            LONG => drop(self.long.pop_front()),
+            LONG => self.keep_room(),
             length => self.at += length as usize,
         }
         self.count_out(1);
@@ -196,6 +202,20 @@ impl Run {
         self.count_out(messages);
     }
 
+    /// Takes the first long message out, and keeps its room if nobody else has it.
+    fn keep_room(&mut self) {
+        let message = self.long.pop_front().unwrap_or_default();
+        if self.spare.len() < SPARE_MAX
+            && let Ok(mut room) = message.try_into_mut()
+        {
+            room.clear();
+            // What has been sent of it was cut off in front.
+            if room.try_reclaim(1) && room.capacity() <= BUFFER_BYTES_KEPT {
+                self.spare.push(room);
+            }
+        }
+    }
+
     fn count_out(&mut self, messages: usize) {
         self.messages -= messages;
         if self.messages == 0 {
@@ -215,6 +235,7 @@ impl Run {
         if self.is_empty() && self.buffer.capacity() > BUFFER_BYTES_IDLE {
             self.buffer = BytesMut::new();
         }
+        self.spare = Vec::new();
         if self.is_empty() && self.long.capacity() * size_of::<Bytes>() > BUFFER_BYTES_IDLE {
             self.long = VecDeque::new();
         }
@@ -231,12 +252,14 @@ impl Run {
     }
 }
 
+#[inline]
 fn head(length: u32) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     head[..4].copy_from_slice(&length.to_be_bytes());
     head
 }
 
+#[inline]
 fn length(head: &[u8; HEAD_BYTES]) -> u32 {
     u32::from_be_bytes([head[0], head[1], head[2], head[3]])
 }
@@ -247,6 +270,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_room_of_a_long_message_is_used_again_unless_somebody_else_has_it() {
+        let mut run = Run::default();
+        let put = |run: &mut Run| {
+            let long = |room: &mut BytesMut| {
+                room.extend([1; 5_000]);
+                Ok(None)
+            };
+            run.push_encoded(long).unwrap();
+            match run.front() {
+                Some(Message::Long(bytes)) => bytes.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        put(&mut run);
+        run.pop();
+        assert_eq!(run.spare.len(), 0, "it shares the room of the short ones");
+        let held = put(&mut run);
+        run.pop();
+        assert_eq!(run.spare.len(), 0, "it was used, and is held elsewhere");
+        put(&mut run);
+        run.pop();
+        assert_eq!(run.spare.len(), 1);
+        assert_eq!(held.len(), 5_000);
+        run.clear();
+        run.rest();
+        assert!(run.spare.is_empty(), "a stream that rests keeps no room");
+    }
 
     proptest! {
         #[test]

@@ -285,8 +285,8 @@ impl State {
             (true, false) => FLAG_MESSAGE,
             (true, true) => FLAG_MESSAGE | FLAG_END,
         };
-        let fragment = message.split_to(length);
-        self.outbox.push_bytes(header(DATA, flags, id), fragment);
+        self.outbox
+            .push_front(header(DATA, flags, id), message, length);
         self.spend(id, cost(length));
         Poll::Ready(Ok(is_whole))
     }

@@ -92,6 +92,8 @@ pub(super) struct Inbound {
     lent: u32,
     partial: BytesMut,
     partial_cost: u32,
+    /// How long the last message was that came in fragments: the next may be alike.
+    joined_bytes: usize,
     /// Whether the last fragment that came was not the last of its message.
     is_unfinished: bool,
     /// What the messages and the fragments that wait here, or are lent, have cost.
@@ -114,6 +116,7 @@ impl Inbound {
             lent: 0,
             partial: BytesMut::new(),
             partial_cost: 0,
+            joined_bytes: 0,
             is_unfinished: false,
             held: 0,
         }
@@ -134,6 +137,7 @@ impl Inbound {
         self.lent = 0;
         self.partial = BytesMut::new();
         self.partial_cost = 0;
+        self.joined_bytes = 0;
         self.is_unfinished = false;
         self.held = 0;
     }
@@ -193,17 +197,24 @@ impl Inbound {
             let whole = std::mem::take(&mut self.partial_cost) + cost;
             self.held += cost;
             let partial = std::mem::take(&mut self.partial);
-            let run = self.open_run(whole);
             if !partial.is_empty() {
                 let mut message = partial;
                 message.extend_from_slice(bytes);
-                run.push(message.freeze());
-            } else if bytes.len() <= SHORT_BYTES_MAX {
+                self.joined_bytes = message.len();
+                self.open_run(whole).push(message.freeze());
+                return Ok(0);
+            }
+            let run = self.open_run(whole);
+            if bytes.len() <= SHORT_BYTES_MAX {
                 run.push_short(bytes);
             } else {
                 run.push_long(payload.keep_from(0));
             }
             return Ok(0);
+        }
+        if self.partial.is_empty() {
+            let alike = self.joined_bytes.clamp(bytes.len(), 2 * bytes.len());
+            self.partial.reserve(alike);
         }
         self.partial.extend_from_slice(bytes);
         if self.runs.is_empty() && self.lent == 0 {

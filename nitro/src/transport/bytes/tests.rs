@@ -248,3 +248,26 @@ fn one_byte_at_a_time_brings_the_same_frames() {
     assert_eq!(reads, length);
     assert_eq!(streams, (0..20).collect::<Vec<_>>());
 }
+
+#[test]
+fn what_is_taken_in_pieces_is_sent_once_and_in_order() {
+    let (near, mut far) = tokio::io::duplex(10);
+    let mut end = StreamEnd::new(Box::new(near));
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut came, mut expected) = (Vec::new(), PREFACE.to_vec());
+    for round in 1..4 {
+        let mut room = [0; 64];
+        while end.poll_flush(&mut context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut room);
+            let read = Pin::new(&mut far).poll_read(&mut context, &mut buffer);
+            assert!(matches!(read, Poll::Ready(Ok(()))));
+            came.extend_from_slice(buffer.filled());
+        }
+        let more: Vec<u8> = (0..25 * round).collect();
+        expected.extend_from_slice(&more);
+        end.swap(&mut BytesMut::from(&more[..]));
+        assert!(!end.is_flushed());
+    }
+    assert_eq!(expected[..came.len()], came);
+    assert_eq!(end.sent() as usize, expected.len() - PREFACE.len() - 75);
+}
