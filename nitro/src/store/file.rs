@@ -11,6 +11,11 @@
 //! being full, the next request opens the file again from the last commit: what is there can be
 //! read all the while, and written again when there is room.
 //!
+//! A record that the disk has damaged is an error, never another value: each has a checksum of its
+//! own. The pages that lead to it are compared with theirs when the file is opened, unless
+//! [`Settings::check_when_opened`] says no, and not at each read: one that is damaged later may lead
+//! to what a record was before.
+//!
 //! The file belongs to one process at a time.
 //!
 //! # What it costs

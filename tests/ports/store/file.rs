@@ -171,9 +171,11 @@ fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
     let (foreign, newer) = (foreign(), newer(&good));
     let mut other_version = good.clone();
     other_version[64] = 0x7f;
+    let mut flipped = good.clone();
+    flipped[2] ^= 0x10;
     let cut = |length: usize| good[..length].to_vec();
     let zeros = vec![0; 8192];
-    let wrong: [(&str, Vec<u8>, &[Kind], &str); 9] = [
+    let wrong: [(&str, Vec<u8>, &[Kind], &str); 10] = [
         (
             "empty",
             Vec::new(),
@@ -204,6 +206,12 @@ fn a_file_of_another_kind_is_refused_and_left_as_it_was() {
             other_version,
             &[Kind::FailedPrecondition, Kind::DataLoss],
             "",
+        ),
+        (
+            "a bit of its first bytes",
+            flipped,
+            &[Kind::DataLoss],
+            "its first bytes are not quite those of a store",
         ),
         ("cut at 100", cut(100), &[Kind::DataLoss], ""),
         ("cut at 5000", cut(5_000), &[Kind::DataLoss], ""),

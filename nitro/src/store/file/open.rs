@@ -125,8 +125,17 @@ fn check_magic(file: &Arc<dyn File>) -> Result<()> {
     if read.is_ok() && &start == MAGIC {
         return Ok(());
     }
+    let like = start
+        .iter()
+        .zip(MAGIC)
+        .filter(|(is, was)| is == was)
+        .count();
     match read {
         Err(short) if short.kind() != ErrorKind::UnexpectedEof => Err(explain(short)),
+        // No other program's file begins with most of it.
+        Ok(_) if like > MAGIC.len() / 2 => Err(Error::data_loss(
+            "store: the file is damaged: its first bytes are not quite those of a store",
+        )),
         _ => Err(Error::failed_precondition(
             "store: the file is no store: choose another path, or move the file away",
         )),
