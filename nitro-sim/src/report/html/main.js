@@ -165,7 +165,10 @@ class Page {
     if (!this.runs[0].hasSlice()) {
       // Where nothing is to be framed, no more than can be told apart.
       const inside = this.runs[0].messages.filter((m) => m.sent >= from && m.sent <= to).length;
-      to = from + (to - from) * Math.min(1, 500 / Math.max(inside, 1));
+      const span = (to - from) * Math.min(1, 500 / Math.max(inside, 1));
+      const first = this.runs[0].faults.find((fault) => fault.from >= from && fault.from < to);
+      if (first) from = Math.max(from, first.from - span / 3);
+      to = from + span;
     }
     const air = Math.max((to - from) * 0.12, 500);
     this.scale.show(from - air, to + air * 1.6);
