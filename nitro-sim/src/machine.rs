@@ -176,7 +176,7 @@ impl Tasks for WatchedTasks {
     fn spawn(&self, name: &'static str, future: BoxFuture<'static, ()>) -> Task {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         let node = Arc::clone(&self.name);
-        let future = Box::pin(self.chance.task(clock.now(), future));
+        let future = self.chance.task(clock.now(), future);
         let future = Watched::new(
             Arc::clone(&clock),
             recorder.clone(),

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
 use nitro::host::Clock;
 use nitro::time::Instant;
 
@@ -19,9 +18,9 @@ pub const POLLS_AT_ONE_TIME_MAX: u64 = 50_000;
 /// while time stands still, and stops when the run has recorded as much as it may.
 ///
 /// A loop that never awaits is beyond its reach.
-pub struct Watched<T> {
+pub struct Watched<F> {
     /// None once the node's life is over.
-    future: Option<BoxFuture<'static, T>>,
+    future: Option<F>,
     /// None where nobody cuts it.
     life: Option<Joined>,
     clock: Arc<dyn Clock>,
@@ -30,13 +29,13 @@ pub struct Watched<T> {
     polls: u64,
 }
 
-impl<T> Watched<T> {
+impl<F> Watched<F> {
     /// Puts a future of a node under watch.
     pub fn new(
         clock: Arc<dyn Clock>,
         recorder: Recorder,
         life: Option<&Lifeline>,
-        future: BoxFuture<'static, T>,
+        future: F,
     ) -> Self {
         Self {
             future: Some(future),
@@ -49,10 +48,10 @@ impl<T> Watched<T> {
     }
 }
 
-impl<T> Future for Watched<T> {
-    type Output = T;
+impl<F: Future + Unpin> Future for Watched<F> {
+    type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         if let Some(life) = &self.life
             && life.is_cut(context.waker())
         {
@@ -76,6 +75,6 @@ impl<T> Future for Watched<T> {
         let Some(future) = &mut self.future else {
             return Poll::Pending;
         };
-        future.as_mut().poll(context)
+        Pin::new(future).poll(context)
     }
 }

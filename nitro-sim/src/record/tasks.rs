@@ -13,8 +13,11 @@ pub const TASKS: &str = "tasks";
 
 /// How many tasks of each name are under way on each node.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tasks(Arc<Mutex<BTreeMap<String, Names>>>);
+pub(super) struct Tasks(Arc<Mutex<Nodes>>);
 
+type Nodes = BTreeMap<Arc<str>, Names>;
+
+/// Those of which there are none any more keep their place for the next.
 type Names = BTreeMap<&'static str, u64>;
 
 /// A task under way, until it is dropped.
@@ -26,13 +29,13 @@ pub struct UnderWay {
 }
 
 impl Tasks {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Names>> {
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
         self.0.lock().expect("no panic while tasks are counted")
     }
 
     pub(super) fn begin(&self, node: &Arc<str>, name: &'static str) -> UnderWay {
         let mut nodes = self.lock();
-        let names = nodes.entry(node.to_string()).or_default();
+        let names = nodes.entry(Arc::clone(node)).or_default();
         *names.entry(name).or_default() += 1;
         UnderWay {
             tasks: self.clone(),
@@ -43,31 +46,31 @@ impl Tasks {
 
     /// How many tasks of each name a node has.
     pub(super) fn of(&self, node: &str) -> BTreeMap<&'static str, u64> {
-        self.lock().get(node).cloned().unwrap_or_default()
+        self.lock().get(node).map(under_way).unwrap_or_default()
     }
 
     /// The note of each node that has had a task.
     pub(super) fn notes(&self) -> Vec<(String, EventKind)> {
-        let note = |(node, names): (&String, &Names)| {
-            let value = json!(names);
+        let note = |(node, names): (&Arc<str>, &Names)| {
+            let value = json!(under_way(names));
             let name = TASKS.to_owned();
-            (node.clone(), EventKind::Note { name, value })
+            (node.to_string(), EventKind::Note { name, value })
         };
         self.lock().iter().map(note).collect()
     }
 }
 
+fn under_way(names: &Names) -> Names {
+    let names = names.iter().filter(|(_, count)| **count > 0);
+    names.map(|(name, count)| (*name, *count)).collect()
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut nodes = self.tasks.lock();
-        let Some(names) = nodes.get_mut(&*self.node) else {
-            return;
-        };
-        if let Some(count) = names.get_mut(self.name) {
+        let names = nodes.get_mut(&*self.node);
+        if let Some(count) = names.and_then(|names| names.get_mut(self.name)) {
             *count -= 1;
-            if *count == 0 {
-                names.remove(self.name);
-            }
         }
     }
 }

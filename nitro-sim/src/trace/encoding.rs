@@ -126,16 +126,22 @@ const LEVELS: [LogLevel; 3] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info];
 /// The names of nodes that stand in a trace, each once.
 pub(super) type Names = BTreeSet<Arc<str>>;
 
+/// How many bytes a number takes at most.
+const NUMBER_BYTES_MAX: usize = u64::BITS.div_ceil(7) as usize;
+
 struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
     /// Seven bits a byte, the lowest first; all but the last have the eighth bit set.
     fn number(&mut self, mut number: u64) {
+        let (mut bytes, mut last) = ([0; NUMBER_BYTES_MAX], 0);
         while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
+            bytes[last] = number as u8 | 0x80;
             number >>= 7;
+            last += 1;
         }
-        self.0.push(number as u8);
+        bytes[last] = number as u8;
+        self.0.extend_from_slice(&bytes[..=last]);
     }
 
     fn text(&mut self, text: &str) {
