@@ -32,10 +32,12 @@ fn successors(node: &Node) -> [String; 2] {
     [1, 2].map(|step| all[(node.index() + step) % all.len()].clone())
 }
 
-/// The workload over the host's own streams.
+/// The workload over the host's own streams. It ends when it is asked to, so that it is not run for
+/// longer than the plan says.
 async fn streams(node: Node) -> Result<()> {
     let host = node.host().clone();
     let mut listener = host.network.listen(&Address::tcp("0.0.0.0", PORT)).await?;
+    let mut tasks = Vec::new();
     for to in successors(&node) {
         let host = host.clone();
         let asking = async move {
@@ -52,19 +54,28 @@ async fn streams(node: Node) -> Result<()> {
                 host.clock.sleep(EVERY).await;
             }
         };
-        drop(node.host().tasks.spawn("ask", Box::pin(asking)));
+        let asking = node.host().tasks.spawn("ask", Box::pin(asking));
+        tasks.push(asking.abort_on_drop());
     }
-    loop {
-        let (mut stream, _) = listener.accept().await?;
-        let answering = async move {
-            let mut message = MESSAGE;
-            while stream.read_exact(&mut message).await.is_ok() {
-                if stream.write_all(&message).await.is_err() {
-                    return;
+    let serving = async {
+        loop {
+            let (mut stream, _) = listener.accept().await?;
+            let answering = async move {
+                let mut message = MESSAGE;
+                while stream.read_exact(&mut message).await.is_ok() {
+                    if stream.write_all(&message).await.is_err() {
+                        return;
+                    }
                 }
-            }
-        };
-        drop(node.host().tasks.spawn("answer", Box::pin(answering)));
+            };
+            let answering = node.host().tasks.spawn("answer", Box::pin(answering));
+            tasks.push(answering.abort_on_drop());
+        }
+    };
+    tokio::select! {
+        biased;
+        () = node.stop_requested() => Ok(()),
+        failed = serving => failed,
     }
 }
 
@@ -72,6 +83,7 @@ async fn streams(node: Node) -> Result<()> {
 async fn rpc(node: Node) -> Result<()> {
     let host = node.host().clone();
     let fabric = Fabric::new(&host);
+    let mut tasks = Vec::new();
     for to in successors(&node) {
         let client = fabric.client_builder("pairs");
         let client = client.address(Json, Address::tcp(to, PORT));
@@ -85,7 +97,8 @@ async fn rpc(node: Node) -> Result<()> {
                 assert_eq!(answer, number);
             }
         };
-        drop(node.host().tasks.spawn("ask", Box::pin(asking)));
+        let asking = node.host().tasks.spawn("ask", Box::pin(asking));
+        tasks.push(asking.abort_on_drop());
     }
     let router = Router::new().unary(&ASK, Json, |_, number: u64| async move { Ok(number) });
     let app = App::new(&fabric, "pairs").router(router);
