@@ -1,7 +1,9 @@
 //! The engine as a role sees it; streams and datagrams behave as they do on turmoil.
 
+#[expect(clippy::duplicate_mod, reason = "one set of tests for two engines")]
 #[path = "../turmoil/tests/datagrams.rs"]
 mod datagrams;
+#[expect(clippy::duplicate_mod, reason = "one set of tests for two engines")]
 #[path = "../turmoil/tests/streams.rs"]
 mod streams;
 
