@@ -174,7 +174,11 @@ impl<C> Client<C> {
         C: Codec<Out>,
     {
         let Response { metadata, body } = calling.await?;
-        let bytes = body.single().await?;
+        // Looked at without a wait first: to wait is to keep all that there is across it.
+        let bytes = match body.into_once() {
+            Ok(bytes) => bytes,
+            Err(body) => body.single().await?,
+        };
         let decoded = self.codec.decode(content_type, &bytes);
         let message = decoded.map_err(|error| {
             let message = format!("the reply does not decode: {}", error.message());

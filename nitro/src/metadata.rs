@@ -42,6 +42,10 @@ impl Metadata {
     /// [`InvalidArgument`](crate::error::Kind::InvalidArgument) when the block is malformed, too
     /// long, or holds a key twice.
     pub fn from_block(block: &[u8]) -> Result<Self> {
+        // Most calls have none.
+        if block.is_empty() {
+            return Ok(Self::new());
+        }
         check(block)?;
         Ok(Self {
             block: block.to_vec(),

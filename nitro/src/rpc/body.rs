@@ -215,6 +215,14 @@ impl Body {
         Poll::Ready(Ok(()))
     }
 
+    /// The message, when the body is exactly one that is there already; itself otherwise.
+    pub(crate) fn into_once(self) -> std::result::Result<Bytes, Self> {
+        match self.0 {
+            Messages::Once(message) => Ok(message),
+            _ => Err(self),
+        }
+    }
+
     /// The only message.
     ///
     /// # Errors

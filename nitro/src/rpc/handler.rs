@@ -91,7 +91,12 @@ where
         let (codec, handler) = (codec.clone(), handler.clone());
         Box::pin(async move {
             let content_type = content_type?;
-            let input: In = codec.decode(content_type, &body.single().await?)?;
+            let message = match body.into_once() {
+                Ok(message) => message,
+                Err(body) => body.single().await?,
+            };
+            let input: In = codec.decode(content_type, &message)?;
+            drop(message);
             let answer = handler(call, input).await.map_err(Error::seen)?;
             one_message::<Out, C>(&codec, content_type, answer.into())
         })

@@ -274,9 +274,8 @@ fn write_head(
         return Ok(None);
     }
     let id = state.open()?;
-    let remaining_us = remaining.map(|(deadline, now)| {
-        u64::try_from(deadline.since(now).as_micros()).expect("584 years fit in microseconds")
-    });
+    let remaining_us =
+        remaining.map(|(deadline, now)| (deadline.as_nanos() - now.as_nanos()) / 1_000);
     write_call(state, request, remaining_us, id);
     state.wake_driver();
     Ok(Some(id))
