@@ -74,9 +74,10 @@ fn better(candidates: &Candidates, pick: &Pick<'_>, one: usize, two: usize) -> u
     // Nobody can guess which of two is the better: without branches nobody has to.
     let are_apart = (a >= APART * b) | (b >= APART * a);
     let is_ranked = are_apart & (a > 0.0) & (b > 0.0);
-    let a = select_unpredictable(is_ranked, a, 1.0) * first.burden();
-    let b = select_unpredictable(is_ranked, b, 1.0) * second.burden();
-    select_unpredictable(b < a, two, one)
+    let (own, other) = (first.burden(), second.burden());
+    // Of two numbers one cannot be taken without a branch, of two answers it can.
+    let is_less = (is_ranked & (b * other < a * own)) | (!is_ranked & (other < own));
+    select_unpredictable(is_less, two, one)
 }
 
 #[cfg(test)]
