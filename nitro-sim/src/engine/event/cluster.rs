@@ -316,7 +316,7 @@ impl<'p> Cluster<'p> {
         let tasks_between_events = draw.whole(u64::from(tasks_least), u64::from(TASKS_MOST));
         let view = seat.clock.view(self.now, random);
         let machine = Machine::new(view, tasks_between_events as u32)
-            .expect("a runtime is made of a few file descriptors");
+            .expect("a runtime is made of a few file descriptors, one of them to be woken by");
         let (life, live) = seat.part.begin(&self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;

@@ -70,10 +70,11 @@ impl Machine {
             .event_interval(tasks_between_events)
             .on_thread_unpark(hand_back)
             .build()?;
+        let bell = bell::made().ok_or(io::ErrorKind::Unsupported)?;
         Ok(Self {
             runtime,
             tasks: Rc::new(LocalSet::new()),
-            bell: bell::made(),
+            bell,
             made: view.monotonic,
             wakes: None,
             random: view.random,

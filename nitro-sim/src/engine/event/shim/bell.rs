@@ -14,7 +14,7 @@ use libc::{size_t, ssize_t};
 use super::{Mode, call, mode};
 
 thread_local! {
-    /// The last file of this kind that was made in a run; -1 before.
+    /// The last file of this kind that was made in a run and not asked for; -1 where there is none.
     static MADE: Cell<c_int> = const { Cell::new(-1) };
     /// That of the node whose turn it is.
     static FILE: Cell<c_int> = const { Cell::new(-1) };
@@ -22,9 +22,11 @@ thread_local! {
     static HAS_MORE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The file by which a runtime is woken that was just made on this thread.
-pub(in crate::engine::event) fn made() -> c_int {
-    MADE.get()
+/// The file by which a runtime is woken that was just made on this thread; none where it has
+/// another way, by which it could ask for nothing here.
+pub(in crate::engine::event) fn made() -> Option<c_int> {
+    let made = MADE.replace(-1);
+    (made >= 0).then_some(made)
 }
 
 /// From here on it is a node with this file whose turn it is.
