@@ -32,7 +32,8 @@ mod scale;
 mod work;
 
 use measure::{
-    Streamed, Unary, counted_calls, counted_stream, instructions, median, runtime, streamed, unary,
+    Streamed, Unary, blobs, counted_calls, counted_stream, echoes, instructions, median, orders,
+    runtime, streamed, unary,
 };
 use over_nitro::Nitro;
 use over_tarpc::Tarpc;
@@ -133,12 +134,12 @@ impl<P: Peer> Running<P> {
     fn stream_round(&mut self) {
         let (runtime, peer, measured) = (&self.runtime, &self.peer, &mut self.measured);
         if P::STREAMS {
-            let orders = || runtime.block_on(peer.orders(ORDERS));
-            measured.orders.push(streamed(ORDERS, orders));
-            let echoes = || runtime.block_on(peer.echoes(ECHOES));
-            measured.echoes.push(streamed(ECHOES, echoes));
-            let blobs = || runtime.block_on(peer.blobs(BLOBS));
-            measured.blobs.push(streamed(BLOBS, blobs));
+            let took = streamed(ORDERS, || orders(runtime, peer, ORDERS));
+            measured.orders.push(took);
+            let took = streamed(ECHOES, || echoes(runtime, peer, ECHOES));
+            measured.echoes.push(took);
+            let took = streamed(BLOBS, || blobs(runtime, peer, BLOBS));
+            measured.blobs.push(took);
         }
     }
 }

@@ -61,13 +61,38 @@ pub(crate) fn counted_calls<P: Peer>(runtime: &Runtime, peer: &P, calls: usize, 
 /// The same for a stream of so many messages: `orders`, `echoes` or `blobs`.
 #[inline(never)]
 pub(crate) fn counted_stream<P: Peer>(runtime: &Runtime, peer: &P, count: u64, what: &str) {
-    runtime.block_on(async {
-        match what {
-            "orders" => peer.orders(count).await,
-            "echoes" => peer.echoes(count).await,
-            _ => peer.blobs(count).await,
-        }
-    });
+    match what {
+        "orders" => orders(runtime, peer, count),
+        "echoes" => echoes(runtime, peer, count),
+        _ => blobs(runtime, peer, count),
+    };
+}
+
+// A stream's reader is a task, as a caller is: a runtime polls the future that it blocks on less
+// often than its tasks.
+
+pub(crate) fn orders<P: Peer>(runtime: &Runtime, peer: &P, count: u64) -> u64 {
+    let peer = peer.clone();
+    in_task(runtime, async move { peer.orders(count).await })
+}
+
+pub(crate) fn echoes<P: Peer>(runtime: &Runtime, peer: &P, count: u64) -> u64 {
+    let peer = peer.clone();
+    in_task(runtime, async move { peer.echoes(count).await })
+}
+
+pub(crate) fn blobs<P: Peer>(runtime: &Runtime, peer: &P, count: u64) -> u64 {
+    let peer = peer.clone();
+    in_task(runtime, async move { peer.blobs(count).await })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the peers are not on nitro's host"
+)]
+fn in_task(runtime: &Runtime, work: impl Future<Output = u64> + Send + 'static) -> u64 {
+    let work = async { tokio::spawn(work).await };
+    runtime.block_on(work).unwrap()
 }
 
 /// What this thread has had of its core, the kernel's part included: it does not count the time in

@@ -66,17 +66,17 @@ pub(crate) trait Peer: Clone + Send + Sync + Sized + 'static {
     }
 
     /// Takes a stream of so many orders; answers how many came.
-    fn orders(&self, _count: u64) -> impl Future<Output = u64> {
+    fn orders(&self, _count: u64) -> impl Future<Output = u64> + Send {
         async { 0 }
     }
 
     /// Takes a stream of so many blobs; answers how many came.
-    fn blobs(&self, _count: u64) -> impl Future<Output = u64> {
+    fn blobs(&self, _count: u64) -> impl Future<Output = u64> + Send {
         async { 0 }
     }
 
     /// Sends so many orders on a stream and gets each back on another; answers how many came.
-    fn echoes(&self, _count: u64) -> impl Future<Output = u64> {
+    fn echoes(&self, _count: u64) -> impl Future<Output = u64> + Send {
         async { 0 }
     }
 }
