@@ -160,9 +160,8 @@ impl Endpoint {
     /// sends them once more; a new one works at once.
     #[cold]
     pub(super) fn doubt(&self) {
-        if self.doubt.is_new()
-            && let Some(connection) = &*self.connection.load()
-        {
+        self.doubt.begin();
+        if let Some(connection) = &*self.connection.load() {
             connection.ask();
         }
     }
@@ -198,7 +197,7 @@ impl Endpoint {
         if dial.failed.is_none() && now.since(dial.opened_at) >= STEADY {
             dial.failures = 0;
         }
-        if dial.failures > 0 {
+        if dial.failures > 0 && self.open_connection().is_none() {
             // One caller waits to see whether it is back; the others need not.
             self.down_until(now + CONNECT_TIMEOUT);
         }
@@ -253,7 +252,10 @@ impl Endpoint {
                 Ok(())
             }
             Err(error) => {
-                self.down_until(dial.not_before);
+                // With another connection, the one that it was to replace may speak again.
+                if self.open_connection().is_none() {
+                    self.down_until(dial.not_before);
+                }
                 dial.failed = Some(error.clone());
                 Err(error)
             }
@@ -289,7 +291,11 @@ async fn replace_if_mute(doubted: Weak<Endpoint>) {
             return;
         };
         let connection = endpoint.open_connection();
-        if !connection.is_some_and(|connection| connection.is_asked()) {
+        if !connection.as_ref().is_some_and(Connection::is_asked) {
+            if connection.is_some() {
+                // That no other could be opened is of no account any more.
+                endpoint.lock().failed = None;
+            }
             endpoint.doubt.end();
             return;
         }
@@ -316,8 +322,8 @@ impl Doubt {
     }
 
     /// Begins a doubt, if there was none.
-    fn is_new(&self) -> bool {
-        self.step(Self::NONE, Self::OPEN)
+    fn begin(&self) {
+        self.step(Self::NONE, Self::OPEN);
     }
 
     /// Whether nobody has seen to it; whoever is told so does.

@@ -198,13 +198,13 @@ impl<'p> Cluster<'p> {
                 self.recorder.touch(fault);
             }
             // The machine takes in what comes, though nothing of the node runs.
-            self.net.deliver(node, Instant::from_nanos(now));
+            self.deliver(node);
             self.ready.remove(node);
             return None;
         }
         let blocked = (seat.blocked_until > now).then_some(seat.blocked_until);
         if let Some(free) = blocked.or_else(|| seat.slowed(now, &self.recorder)) {
-            self.net.deliver(node, Instant::from_nanos(now));
+            self.deliver(node);
             self.schedule(node, Some(free));
             return None;
         }
@@ -218,6 +218,15 @@ impl<'p> Cluster<'p> {
         });
         let at_us = self.now_us();
         self.recorder.is_full().then_some(Ended::TooMuch { at_us })
+    }
+
+    /// Hands a node what has come for it, without a turn.
+    fn deliver(&mut self, node: usize) {
+        if self.net.deliver(node, Instant::from_nanos(self.now))
+            && let Some((machine, _)) = &mut self.nodes[node].running
+        {
+            machine.is_woken();
+        }
     }
 
     /// Enters a node, with `arrive` first among its tasks. If that says that it woke nobody, and

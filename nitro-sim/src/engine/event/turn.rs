@@ -47,6 +47,8 @@ pub(super) struct Machine {
     made: u64,
     /// When the runtime must be entered; none for when it asks for it.
     wakes: Option<u64>,
+    /// Tasks were woken outside a turn, those of the runtime perhaps among them.
+    is_woken: bool,
     /// The state of the node's randomness.
     random: u64,
 }
@@ -65,6 +67,7 @@ impl Machine {
     /// `tasks_between_events` is how many tasks it polls before it looks for timers again.
     pub(super) fn new(view: View, tasks_between_events: u32) -> io::Result<Self> {
         shim::look_on(view);
+        bell::forget();
         let runtime = Builder::new_current_thread()
             .enable_all()
             .event_interval(tasks_between_events)
@@ -77,6 +80,7 @@ impl Machine {
             bell,
             made: view.monotonic,
             wakes: None,
+            is_woken: false,
             random: view.random,
         })
     }
@@ -84,6 +88,11 @@ impl Machine {
     /// The state of the node's randomness.
     pub(super) fn random(&self) -> u64 {
         self.random
+    }
+
+    /// Something came while the node could not take a turn: its runtime asks for nothing then.
+    pub(super) fn is_woken(&mut self) {
+        self.is_woken = true;
     }
 
     /// How many tasks have not ended that were not given to the host.
@@ -97,7 +106,8 @@ impl Machine {
         shim::enter(view);
         bell::listen(self.bell);
         let has_come = self.run_tasks(arrive);
-        let mut is_due = self.wakes.is_some_and(|at| at <= view.monotonic);
+        let mut is_due = self.is_woken || self.wakes.is_some_and(|at| at <= view.monotonic);
+        self.is_woken &= !has_come;
         while has_come && (bell::has_rung() || is_due) {
             is_due = false;
             self.enter_runtime(view);

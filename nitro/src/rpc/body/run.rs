@@ -209,8 +209,8 @@ impl Run {
             && let Ok(mut room) = message.try_into_mut()
         {
             room.clear();
-            // What has been sent of it was cut off in front.
-            if room.try_reclaim(1) && room.capacity() <= BUFFER_BYTES_KEPT {
+            // What has been sent of it was cut off in front, and counts as room again.
+            if !room.try_reclaim(BUFFER_BYTES_KEPT + 1) && room.try_reclaim(1) {
                 self.spare.push(room);
             }
         }
@@ -270,6 +270,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_room_of_a_very_long_message_is_not_kept_when_all_of_it_is_sent() {
+        use ::bytes::Buf;
+        let mut run = Run::default();
+        for (length, room, kept) in [(1_000_000, 1 << 20, 0), (100_000, 1 << 17, 1)] {
+            let mut message = Vec::with_capacity(room);
+            message.resize(length, 1);
+            run.push(Bytes::from(message));
+            run.long[0].advance(length);
+            run.keep_room();
+            assert_eq!(run.spare.len(), kept, "{length}");
+        }
+    }
 
     #[test]
     fn the_room_of_a_long_message_is_used_again_unless_somebody_else_has_it() {

@@ -29,6 +29,11 @@ pub(in crate::engine::event) fn made() -> Option<c_int> {
     (made >= 0).then_some(made)
 }
 
+/// No file of this kind was made for the next runtime yet.
+pub(in crate::engine::event) fn forget() {
+    MADE.set(-1);
+}
+
 /// From here on it is a node with this file whose turn it is.
 pub(in crate::engine::event) fn listen(file: c_int) {
     FILE.set(file);

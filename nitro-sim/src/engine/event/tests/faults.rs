@@ -89,6 +89,43 @@ fn a_paused_node_stands_still_and_goes_on_with_what_was_due() {
     assert!(touches(&trace) > 0);
 }
 
+/// A server whose connection is a task of tokio's, and a client that asks it once, while it is
+/// paused.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "that third-party code may use it is what is tested"
+)]
+fn asked_once() -> System {
+    use nitro::address::Address;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    System::new("test")
+        .role("server", |node: Node| async move {
+            let any = Address::tcp("0.0.0.0", 80);
+            let mut listener = node.host().network.listen(&any).await?;
+            let (mut stream, _) = listener.accept().await?;
+            let noting = node.clone();
+            drop(tokio::spawn(async move {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).await.unwrap();
+                noting.note("tick", byte[0]);
+            }));
+            std::future::pending().await
+        })
+        .role("client", |node: Node| async move {
+            let server = Address::tcp("server-1", 80);
+            let mut stream = node.host().network.connect(&server).await?;
+            node.host().clock.sleep(ms(1_500)).await;
+            stream.write_all(&[1]).await?;
+            std::future::pending().await
+        })
+}
+
+#[test]
+fn a_task_of_tokios_that_is_woken_while_its_node_is_paused_runs_when_it_goes_on() {
+    let trace = trace(&fault("pause", "for_s = 1"), &asked_once());
+    assert_eq!(ticks(&trace), [2000]);
+}
+
 #[test]
 fn a_pause_ends_by_a_resume() {
     let resume = "[[fault]]\nkind = \"resume\"\nnode = \"server-1\"\nat_s = 3\n";
