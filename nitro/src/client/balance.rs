@@ -529,8 +529,8 @@ impl Drop for Attempt {
         if self.in_flight.is_none() {
             return;
         }
-        let now = || self.endpoint.host().clock.now();
-        if self.deadline.is_some_and(|deadline| now() >= deadline) {
+        let is_late = |deadline| self.endpoint.host().clock.now() >= deadline;
+        if self.deadline.is_some_and(is_late) {
             self.endpoint.doubt();
             self.count(Outcome::Failed, Says::Fails);
         } else if self.counted.is_trial {

@@ -21,7 +21,7 @@ use crate::transport::Transport;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a peer may owe the answer to a PING before another connection is opened beside.
+/// How long a peer may be silent after a PING before another connection is opened beside.
 const MUTE_AFTER: Duration = Duration::from_secs(1);
 /// The wait after the first failure to connect.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);

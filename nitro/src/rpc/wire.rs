@@ -58,7 +58,7 @@
 //! when a further tick brings nothing. It closes a peer that has not sent its SETTINGS within a
 //! tick, that leaves a frame unfinished for two, or that takes no byte for four. A client sends
 //! PING as soon as a call is not answered in its time, and opens another connection beside one that
-//! has owed the PONG for a second.
+//! has been silent for a second since.
 //!
 //! **Closing.** After GOAWAY the calling side opens no stream, finishes those it has, and closes.
 //! A CALL that crosses GOAWAY on the way is answered by END with "safe to repeat".

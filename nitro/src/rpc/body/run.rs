@@ -11,8 +11,8 @@ use crate::transport::{HEADER_BYTES, Header};
 pub(crate) const SHORT_BYTES_MAX: usize = 1024;
 /// A buffer that grew past this is given back once it is empty.
 const BUFFER_BYTES_KEPT: usize = 128 * 1024;
-/// So much room of long messages is kept for others, at the most: there is as much in a pipe where
-/// they are of 64 KiB.
+/// For so many long messages the room is kept, each no longer than that: messages of 64 KiB fill a
+/// pipe by four.
 const SPARE_MAX: usize = 4;
 /// A buffer that grew past this is given back when there is a wait for more: thousands of streams
 /// may have been busy once.

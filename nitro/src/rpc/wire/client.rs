@@ -87,16 +87,12 @@ impl Connection {
 
     /// Asks the peer whether it is there: it answers at once, however slow its handlers are.
     pub(crate) fn ask(&self) {
-        let mut state = self.shared.lock();
-        if state.closed.is_none() {
-            state.ask();
-        }
+        self.shared.ask();
     }
 
-    /// Whether the peer owes the answer to that.
+    /// Whether nothing was heard of the peer since then.
     pub(crate) fn is_asked(&self) -> bool {
-        let state = self.shared.lock();
-        state.closed.is_none() && state.is_asked
+        self.shared.is_asked()
     }
 
     /// Opens no further calls; the connection closes when those under way are done.

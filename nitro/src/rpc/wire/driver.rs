@@ -190,7 +190,10 @@ impl<R: Role> Driver<R> {
             match self.link.poll_fill(context) {
                 Poll::Pending => return Ok(frames > 0),
                 Poll::Ready(filled) => match filled? {
-                    Filled::More => self.ticks.has_heard = true,
+                    Filled::More => {
+                        self.ticks.has_heard = true;
+                        self.shared.hear();
+                    }
                     Filled::End => return Err(Error::unavailable("the other end closed it")),
                 },
             }
@@ -225,7 +228,7 @@ impl<R: Role> Driver<R> {
             return unavailable("the peer is silent");
         }
         if ticks.silent == SILENT_TICKS_PING {
-            state.ask();
+            state.ping();
         }
         let is_stuck = self.link.is_partial() && ticks.frames == ticks.frames_seen && !is_deaf;
         ticks.frames_seen = ticks.frames;
@@ -375,10 +378,7 @@ fn handle<R: Role>(
             });
             Ok(())
         }
-        PONG => {
-            shared.lock().is_asked = false;
-            Ok(())
-        }
+        PONG => Ok(()),
         GOAWAY => {
             let status = message::read_status("GOAWAY", payload)?;
             let reason = status.unwrap_or_else(|| Error::unavailable("the peer is going away"));

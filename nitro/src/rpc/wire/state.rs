@@ -1,5 +1,6 @@
 //! What the driver of a connection and its callers share: the outbox and the streams.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     /// Who is at the other end, for errors.
     pub(super) peer: String,
     pub(super) host: Host,
+    /// The other side was sent a PING by a caller in doubt, and nothing has been heard since.
+    is_asked: AtomicBool,
 }
 
 impl Shared {
@@ -37,11 +40,33 @@ impl Shared {
             state: Mutex::new(State::new(outbox, limits, side)),
             peer,
             host: host.clone(),
+            is_asked: AtomicBool::new(false),
         })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic while the state is held")
+    }
+
+    /// Sends a PING, unless one has gone and nothing was heard since.
+    pub(super) fn ask(&self) {
+        let mut state = self.lock();
+        if state.closed.is_none() && !self.is_asked.swap(true, Ordering::Relaxed) {
+            state.ping();
+        }
+    }
+
+    /// Whether nothing was heard since [`Shared::ask`].
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// Something has been heard, be it the answer to a PING or, where that has to queue, the bytes
+    /// before it.
+    pub(super) fn hear(&self) {
+        if self.is_asked() {
+            self.is_asked.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -62,8 +87,6 @@ pub(super) struct State {
     /// Something has changed since the driver last looked.
     is_woken: bool,
     swapped: u64,
-    /// A PING was sent that has not been answered, whatever else was.
-    pub(super) is_asked: bool,
     pub(super) streams: Streams,
     /// What this side may still send, over all streams.
     pub(super) credit: u32,
@@ -88,7 +111,6 @@ impl State {
             driver: None,
             is_woken: false,
             swapped: 0,
-            is_asked: false,
             streams: Streams::new(side, limits.stream_window),
             credit: 0,
             window: Window::new(limits.connection_window),
@@ -157,14 +179,12 @@ impl State {
         Ok(())
     }
 
-    /// Asks the other side whether it is there, unless it owes the answer to that already.
-    pub(super) fn ask(&mut self) {
-        if !std::mem::replace(&mut self.is_asked, true) {
-            self.outbox.push(header(PING, 0, 0), |payload| {
-                payload.extend_from_slice(&[0; 8])
-            });
-            self.wake_driver();
-        }
+    /// Asks the other side whether it is there.
+    pub(super) fn ping(&mut self) {
+        self.outbox.push(header(PING, 0, 0), |payload| {
+            payload.extend_from_slice(&[0; 8])
+        });
+        self.wake_driver();
     }
 
     /// Tells the other side to open no more streams.
