@@ -225,7 +225,7 @@ impl<'p> Cluster<'p> {
         if self.net.deliver(node, Instant::from_nanos(self.now))
             && let Some((machine, _)) = &mut self.nodes[node].running
         {
-            machine.is_woken();
+            machine.wake();
         }
     }
 

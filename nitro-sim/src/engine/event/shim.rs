@@ -23,8 +23,8 @@ use libc::{clockid_t, epoll_event, pthread_attr_t, pthread_t, size_t, ssize_t, t
 
 use super::escape::Escape;
 
-/// How often a node may look for events without waiting while time stands still: each time up to
-/// 61 tasks were polled, so it is far more than any burst of messages needs.
+/// How often a node may go on without waiting while time stands still: each time up to 61 tasks were
+/// polled, so it is far more than any burst of messages needs.
 const LOOKS_AT_ONE_TIME_MAX: u32 = 100_000;
 
 /// What node code calls when it leaves the simulation: it ends the run and does not return.

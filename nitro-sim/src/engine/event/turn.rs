@@ -91,7 +91,7 @@ impl Machine {
     }
 
     /// Something came while the node could not take a turn: its runtime asks for nothing then.
-    pub(super) fn is_woken(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.is_woken = true;
     }
 
@@ -178,7 +178,10 @@ impl Machine {
         let entered = self.runtime.enter();
         drop(self.tasks);
         drop(entered);
+        // What tokio's own tasks spawn while they are dropped has somewhere to go, and never runs.
+        BESIDE.set(Some(Rc::new(LocalSet::new())));
         drop(self.runtime);
+        BESIDE.set(None);
     }
 }
 

@@ -75,6 +75,37 @@ fn what_a_crashed_nodes_tasks_do_while_they_are_dropped_has_no_effect() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "that third-party code may use it is what is tested"
+)]
+fn a_task_of_tokios_may_spawn_while_a_crash_drops_it() {
+    struct Last(Node, std::path::PathBuf);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let never = Box::pin(async { panic!("its node is gone") });
+            drop(self.0.host().tasks.spawn("never", never));
+            std::fs::write(&self.1, "dropped").unwrap();
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dropped");
+    let into = path.clone();
+    let system = lone(move |node| {
+        let last = Last(node, into.clone());
+        Box::pin(async move {
+            drop(tokio::spawn(async move {
+                let _last = last;
+                std::future::pending::<()>().await
+            }));
+            std::future::pending().await
+        })
+    });
+    trace(&fault("crash", ""), &system);
+    assert!(path.exists(), "its destructor came to its end");
+}
+
+#[test]
 fn a_paused_node_stands_still_and_goes_on_with_what_was_due() {
     let trace = trace(&fault("pause", "for_s = 1"), &ticking());
     let ticks = ticks(&trace);
