@@ -32,8 +32,8 @@ mod scale;
 mod work;
 
 use measure::{
-    Streamed, Unary, blobs, counted_calls, counted_stream, echoes, instructions, median, orders,
-    runtime, streamed, unary,
+    Streamed, Unary, counted_calls, counted_stream, instructions, median, runtime, stream,
+    streamed, unary,
 };
 use over_nitro::Nitro;
 use over_tarpc::Tarpc;
@@ -134,12 +134,13 @@ impl<P: Peer> Running<P> {
     fn stream_round(&mut self) {
         let (runtime, peer, measured) = (&self.runtime, &self.peer, &mut self.measured);
         if P::STREAMS {
-            let took = streamed(ORDERS, || orders(runtime, peer, ORDERS));
-            measured.orders.push(took);
-            let took = streamed(ECHOES, || echoes(runtime, peer, ECHOES));
-            measured.echoes.push(took);
-            let took = streamed(BLOBS, || blobs(runtime, peer, BLOBS));
-            measured.blobs.push(took);
+            for (what, count, into) in [
+                ("orders", ORDERS, &mut measured.orders),
+                ("echoes", ECHOES, &mut measured.echoes),
+                ("blobs", BLOBS, &mut measured.blobs),
+            ] {
+                into.push(streamed(count, || stream(runtime, peer, count, what)));
+            }
         }
     }
 }

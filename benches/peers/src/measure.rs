@@ -58,39 +58,28 @@ pub(crate) fn counted_calls<P: Peer>(runtime: &Runtime, peer: &P, calls: usize, 
     runtime.block_on(peer.calls(calls, at_once, &mut Spent::new()));
 }
 
-/// The same for a stream of so many messages: `orders`, `echoes` or `blobs`.
+/// The same for a stream of so many messages.
 #[inline(never)]
 pub(crate) fn counted_stream<P: Peer>(runtime: &Runtime, peer: &P, count: u64, what: &str) {
-    match what {
-        "orders" => orders(runtime, peer, count),
-        "echoes" => echoes(runtime, peer, count),
-        _ => blobs(runtime, peer, count),
-    };
+    stream(runtime, peer, count, what);
 }
 
-// A stream's reader is a task, as a caller is: a runtime polls the future that it blocks on less
-// often than its tasks.
-
-pub(crate) fn orders<P: Peer>(runtime: &Runtime, peer: &P, count: u64) -> u64 {
-    let peer = peer.clone();
-    in_task(runtime, async move { peer.orders(count).await })
-}
-
-pub(crate) fn echoes<P: Peer>(runtime: &Runtime, peer: &P, count: u64) -> u64 {
-    let peer = peer.clone();
-    in_task(runtime, async move { peer.echoes(count).await })
-}
-
-pub(crate) fn blobs<P: Peer>(runtime: &Runtime, peer: &P, count: u64) -> u64 {
-    let peer = peer.clone();
-    in_task(runtime, async move { peer.blobs(count).await })
-}
-
+/// A stream of so many messages, `orders`, `echoes` or `blobs`, in a task, as a caller is: a
+/// runtime polls the future that it blocks on less often than its tasks.
 #[expect(
     clippy::disallowed_methods,
     reason = "the peers are not on nitro's host"
 )]
-fn in_task(runtime: &Runtime, work: impl Future<Output = u64> + Send + 'static) -> u64 {
+pub(crate) fn stream<P: Peer>(runtime: &Runtime, peer: &P, count: u64, what: &str) -> u64 {
+    let peer = peer.clone();
+    let what = what.to_owned();
+    let work = async move {
+        match what.as_str() {
+            "orders" => peer.orders(count).await,
+            "echoes" => peer.echoes(count).await,
+            _ => peer.blobs(count).await,
+        }
+    };
     let work = async { tokio::spawn(work).await };
     runtime.block_on(work).unwrap()
 }
