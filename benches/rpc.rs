@@ -14,7 +14,7 @@ use nitro::host::{Clock, SharedTimers};
 use nitro::layer::{
     Budget, CatchPanicLayer, DeadlineLayer, RetryLayer, RetryPolicy, ShedLayer, TraceLayer,
 };
-use nitro::rpc::deadline::BodyDeadlineLayer;
+use nitro::rpc::deadline::Messages;
 use nitro::rpc::method::{Bidirectional, ServerStreaming};
 use nitro::rpc::{Body, Call, Incoming, Outgoing, Request, Rpc};
 use nitro::server::stack::{ServerSettings, stack};
@@ -144,8 +144,9 @@ fn layers(criterion: &mut Criterion) {
     let timers = SharedTimers::new(&host);
     let clock = || -> Arc<dyn Clock> { Arc::new(timers.clone()) };
     let entropy = || Arc::clone(&host.entropy);
-    let budget = Budget::new(clock());
+    let budget = Budget::new(timers.now());
     let second = Duration::from_secs(1);
+    let limit = DeadlineLayer::new(timers.clone(), second);
     let policy = RetryPolicy::default();
     let retry = RetryLayer::new(clock(), entropy(), policy, budget);
     let server = stack(&host, &ServerSettings::default(), router());
@@ -158,13 +159,10 @@ fn layers(criterion: &mut Criterion) {
             Rpc::new(TraceLayer::client(clock(), entropy()).layer(router())),
         ),
         ("shed", Rpc::new(ShedLayer::new(1 << 10).layer(router()))),
+        ("deadline", Rpc::new(limit.clone().layer(router()))),
         (
-            "deadline",
-            Rpc::new(DeadlineLayer::new(timers.clone(), second).layer(router())),
-        ),
-        (
-            "body deadline",
-            Rpc::new(BodyDeadlineLayer::new(clock()).layer(router())),
+            "deadline, of the messages as well",
+            Rpc::new(limit.holding(Messages).layer(router())),
         ),
         ("retry", Rpc::new(retry.layer(router()))),
         (

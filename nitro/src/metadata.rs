@@ -12,6 +12,8 @@
 
 use std::fmt;
 
+use thin_vec::ThinVec;
+
 use crate::error::{Error, Result};
 
 /// The most bytes that a block may hold, so that a stranger cannot fill memory with it.
@@ -26,13 +28,15 @@ pub const TRACE_KEYS: [&str; 2] = ["traceparent", "tracestate"];
 /// Key-value pairs of a call or a reply; at most [`METADATA_BYTES_MAX`] bytes in all.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    block: Vec<u8>,
+    block: ThinVec<u8>,
 }
 
 impl Metadata {
     /// No pairs; allocates nothing.
     pub const fn new() -> Self {
-        Self { block: Vec::new() }
+        Self {
+            block: ThinVec::new(),
+        }
     }
 
     /// Takes a block from the wire, checking it once.
@@ -48,7 +52,7 @@ impl Metadata {
         }
         check(block)?;
         Ok(Self {
-            block: block.to_vec(),
+            block: block.into(),
         })
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 pub enum Name {
     /// Known when the program was built.
     Static(&'static str),
-    /// Learned at run time.
-    Shared(Arc<str>),
+    /// Learned at run time. One word, as names are a good part of what every call moves about.
+    Shared(Arc<Box<str>>),
 }
 
 impl Name {
@@ -40,13 +40,7 @@ impl From<&'static str> for Name {
 
 impl From<String> for Name {
     fn from(text: String) -> Self {
-        Name::Shared(text.into())
-    }
-}
-
-impl From<Arc<str>> for Name {
-    fn from(text: Arc<str>) -> Self {
-        Name::Shared(text)
+        Name::Shared(Arc::new(text.into_boxed_str()))
     }
 }
 

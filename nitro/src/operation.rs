@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use crate::metadata::Metadata;
+use crate::name::Name;
 use crate::time::Instant;
 
 /// A call as a value: layers time it, repeat it and trace it without knowing what it does.
 pub trait Operation: Sized + Send + 'static {
     /// What is called, such as `greeter/hello` or `store/read`.
     fn name(&self) -> &str;
+
+    /// The same, to be kept for when the call is gone. Where it is static or shared there is nothing
+    /// to copy.
+    fn kept_name(&self) -> Name {
+        Name::from(self.name().to_owned())
+    }
 
     /// Whether doing it twice is the same as doing it once.
     fn is_idempotent(&self) -> bool;
@@ -21,6 +28,15 @@ pub trait Operation: Sized + Send + 'static {
 
     /// Sets when the caller stops waiting.
     fn set_deadline(&mut self, deadline: Instant);
+
+    /// When it began, where a layer has looked at the clock already, so that those below need not.
+    fn begun(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Takes note of when it began. Whoever holds it back afterwards sets it anew; a clone that is
+    /// sent later has none.
+    fn set_begun(&mut self, _begun: Option<Instant>) {}
 
     /// The pairs that travel with it.
     fn metadata_mut(&mut self) -> &mut Metadata;

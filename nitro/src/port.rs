@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::Metadata;
+use crate::name::Name;
 use crate::operation::Operation;
 use crate::time::Instant;
 
@@ -69,6 +70,10 @@ impl<Q> Call<Q> {
 impl<Q: PortRequest> Operation for Call<Q> {
     fn name(&self) -> &str {
         self.request.name()
+    }
+
+    fn kept_name(&self) -> Name {
+        Name::Static(self.request.name())
     }
 
     fn is_idempotent(&self) -> bool {

@@ -14,6 +14,8 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 pub use body::Body;
 pub use handler::{Call, Reply};
 pub use messages::{Incoming, Outgoing};
@@ -40,6 +42,9 @@ pub struct Request {
     pub metadata: Metadata,
     /// When the caller stops waiting, on the clock of this host.
     pub deadline: Option<Instant>,
+    /// When it began, where somebody has looked at the clock already. Whoever holds a call back
+    /// sets it anew, or to `None`.
+    pub begun: Option<Instant>,
     /// Whether doing it twice is the same as doing it once.
     pub is_idempotent: bool,
     /// Whether it has one message each way, so that it has ended when its answer begins.
@@ -47,7 +52,7 @@ pub struct Request {
     /// What the call is about, for selectors that send one key to one node.
     pub key: Option<u64>,
     /// The nodes that have failed this call, to be passed over.
-    pub avoid: Vec<Arc<str>>,
+    pub avoid: ThinVec<Arc<str>>,
     /// The messages.
     pub body: Body,
 }
@@ -60,10 +65,11 @@ impl Request {
             content_type: content_type.into(),
             metadata: Metadata::new(),
             deadline: None,
+            begun: None,
             is_idempotent: false,
             is_unary: false,
             key: None,
-            avoid: Vec::new(),
+            avoid: ThinVec::new(),
             body,
         }
     }
@@ -72,6 +78,10 @@ impl Request {
 impl Operation for Request {
     fn name(&self) -> &str {
         &self.path
+    }
+
+    fn kept_name(&self) -> Name {
+        self.path.clone()
     }
 
     fn is_idempotent(&self) -> bool {
@@ -84,6 +94,7 @@ impl Operation for Request {
             content_type: self.content_type.clone(),
             metadata: self.metadata.clone(),
             deadline: self.deadline,
+            begun: None,
             is_idempotent: self.is_idempotent,
             is_unary: self.is_unary,
             key: self.key,
@@ -98,6 +109,14 @@ impl Operation for Request {
 
     fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
+    }
+
+    fn begun(&self) -> Option<Instant> {
+        self.begun
+    }
+
+    fn set_begun(&mut self, begun: Option<Instant>) {
+        self.begun = begun;
     }
 
     fn metadata_mut(&mut self) -> &mut Metadata {
@@ -119,4 +138,15 @@ pub struct Response {
     pub metadata: Metadata,
     /// The messages.
     pub body: Body,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is longer is moved by a function call, some thirty times in a call of ours.
+    #[test]
+    fn a_request_is_moved_by_a_few_instructions() {
+        assert!(size_of::<Request>() <= 128);
+    }
 }

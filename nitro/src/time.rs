@@ -1,37 +1,63 @@
 //! Points in time, as plain data: what a clock answers and a deadline is.
 
 use std::fmt;
+use std::num::NonZero;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point on one host's monotonic clock: nanoseconds since an origin of that host's choosing.
 ///
 /// It never goes back, says nothing about the time of day, and means nothing on another host:
 /// what travels is the time that remains.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Instant(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(
+    /// One more than the nanoseconds, so that none at all takes no more room.
+    NonZero<u64>,
+);
 
 impl Instant {
     /// The origin of the clock.
-    pub const ORIGIN: Instant = Instant(0);
+    pub const ORIGIN: Instant = Instant(NonZero::<u64>::MIN);
 
-    /// A point so many nanoseconds after the origin.
+    /// A point so many nanoseconds after the origin; 2^64 - 2 at the most.
     pub const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
+        Self(NonZero::<u64>::MIN.saturating_add(nanos))
     }
 
     /// Nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// The time from `earlier` to here; zero if `earlier` is later.
     pub fn since(self, earlier: Instant) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::ORIGIN
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_nanos().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self::from_nanos)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instant").field(&self.as_nanos()).finish()
     }
 }
 
@@ -57,7 +83,7 @@ impl Sub<Duration> for Instant {
     /// Stops at the origin.
     fn sub(self, earlier: Duration) -> Instant {
         let nanos = u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX);
-        Instant(self.0.saturating_sub(nanos))
+        Self::from_nanos(self.as_nanos().saturating_sub(nanos))
     }
 }
 

@@ -21,6 +21,7 @@
 
 mod bytes;
 mod memory;
+mod room;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -34,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::host::{Listener, Network};
 
 pub use memory::Exchange;
+pub use room::Room;
 
 /// The longest payload of a frame.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -89,8 +91,8 @@ pub struct Frame<'a> {
 /// The payload of a frame: a part of a read buffer, or bytes that were handed over.
 #[derive(Debug)]
 pub enum Payload<'a> {
-    /// A part of the read buffer.
-    Borrowed(&'a [u8]),
+    /// A part of the read buffer, and room for what is kept of it.
+    Borrowed(&'a [u8], &'a Room),
     /// Handed over whole.
     Owned(&'a Bytes),
 }
@@ -99,7 +101,7 @@ impl Payload<'_> {
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         match self {
-            Payload::Borrowed(slice) => slice,
+            Payload::Borrowed(slice, _) => slice,
             Payload::Owned(bytes) => bytes,
         }
     }
@@ -107,7 +109,7 @@ impl Payload<'_> {
     /// The bytes from an offset on, kept: copied out of a read buffer, shared if handed over.
     pub fn keep_from(&self, offset: usize) -> Bytes {
         match self {
-            Payload::Borrowed(slice) => Bytes::copy_from_slice(&slice[offset..]),
+            Payload::Borrowed(slice, room) => room.keep(&slice[offset..]),
             Payload::Owned(bytes) => bytes.slice(offset..),
         }
     }

@@ -347,7 +347,8 @@ impl Service<Request> for Balance {
 
     fn call(&mut self, request: Request) -> Balanced {
         let cluster = &self.cluster;
-        let now = cluster.dialer.host.clock.now();
+        let begun = request.begun;
+        let now = begun.unwrap_or_else(|| cluster.dialer.host.clock.now());
         match self.view.load().pick(cluster, &request, now) {
             Some(picked) => Balanced::Calling(cluster.begin(request, picked)),
             None => Balanced::Waiting(Box::pin(cluster.clone().call_when_known(request))),

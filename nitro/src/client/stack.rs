@@ -8,7 +8,7 @@ use tower::{Service, ServiceBuilder};
 use crate::error::Error;
 use crate::host::{Clock, Host, SharedTimers};
 use crate::layer::{Budget, DeadlineLayer, RetryLayer, RetryPolicy, TraceLayer};
-use crate::rpc::deadline::BodyDeadlineLayer;
+use crate::rpc::deadline::Messages;
 use crate::rpc::{Request, Response, Rpc};
 
 /// What of the stack can be set.
@@ -41,14 +41,14 @@ where
     let shared: Arc<dyn Clock> = Arc::new(timers.clone());
     let clock = || Arc::clone(&shared);
     let entropy = || Arc::clone(&host.entropy);
-    let budget = Budget::new(clock());
+    let budget = Budget::new(timers.now());
+    let limit = DeadlineLayer::new(timers.clone(), settings.timeout).holding(Messages);
     let stack = ServiceBuilder::new()
         // Outermost, so that one span holds every attempt and the waits between.
         .layer(TraceLayer::client(clock(), entropy()))
-        // One time limit for all attempts together: a caller waits once.
-        .layer(DeadlineLayer::new(timers.clone(), settings.timeout))
-        // Inside the limit, which it must know: its messages are under it as well.
-        .layer(BodyDeadlineLayer::new(clock()))
+        // One time limit for all attempts together, and for the messages that follow: a caller
+        // waits once.
+        .layer(limit)
         // Below the limit and above the choice of a node, so that each attempt chooses anew.
         .layer(RetryLayer::new(clock(), entropy(), settings.retry, budget))
         .service(balance);

@@ -57,7 +57,7 @@ impl SharedTimers {
     /// A timer that fires at `at`, in no allocation of its own.
     pub(crate) fn at(&self, at: Instant) -> SharedTimer {
         SharedTimer {
-            shared: Arc::clone(&self.0),
+            timers: self.clone(),
             at,
             slot: None,
         }
@@ -142,7 +142,7 @@ impl Table {
 
 /// One timer of [`SharedTimers`].
 pub(crate) struct SharedTimer {
-    shared: Arc<Shared>,
+    timers: SharedTimers,
     at: Instant,
     slot: Option<usize>,
 }
@@ -154,15 +154,16 @@ impl Timer for SharedTimer {
     }
 
     fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut table = self.shared.lock();
+        let shared = &self.timers.0;
+        let mut table = shared.lock();
         let Some(index) = self.slot else {
             // Looked at only if the task would not do so in a moment.
             let is_next = table.next.is_none_or(|next| self.at < next);
-            if is_next && self.shared.host.clock.now() >= self.at {
+            if is_next && shared.host.clock.now() >= self.at {
                 return Poll::Ready(());
             }
             self.slot = Some(table.take_slot(self.at, context.waker()));
-            self.shared.look_at(table, self.at);
+            shared.look_at(table, self.at);
             return Poll::Pending;
         };
         let mut before = None;
@@ -174,7 +175,7 @@ impl Timer for SharedTimer {
             _ => return Poll::Ready(()),
         }
         // Nobody looks where the task was dropped, as when its runtime was.
-        self.shared.look_at(table, self.at);
+        shared.look_at(table, self.at);
         drop(before);
         Poll::Pending
     }
@@ -186,9 +187,14 @@ impl SharedTimer {
         self.at
     }
 
+    /// Those that it is one of.
+    pub(crate) fn timers(&self) -> &SharedTimers {
+        &self.timers
+    }
+
     fn give_back(&mut self) {
         if let Some(index) = self.slot.take() {
-            let mut table = self.shared.lock();
+            let mut table = self.timers.0.lock();
             let state = std::mem::replace(&mut table.slots[index].state, State::Free);
             table.free.push(index);
             // A waker may be the last to hold a task, which may hold such a timer.

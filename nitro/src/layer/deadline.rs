@@ -8,30 +8,56 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use super::KeptName;
 use crate::error::{Error, Result};
 use crate::host::{Clock, SharedTimer, SharedTimers, Timer};
+use crate::name::Name;
 use crate::operation::Operation;
 use crate::time::Instant;
 
+/// Holds an answer that goes on after its head, as a stream does, to the time limit of its call.
+pub trait Limit<R>: Clone {
+    /// Sees to it that the answer ends by `deadline`.
+    fn limit(&self, answer: &mut R, deadline: Instant, timers: &SharedTimers);
+}
+
+/// Nothing to do: the answer is whole when it is there.
+impl<R> Limit<R> for () {
+    fn limit(&self, _answer: &mut R, _deadline: Instant, _timers: &SharedTimers) {}
+}
+
 /// Makes a [`Deadline`] around a service.
 #[derive(Clone)]
-pub struct DeadlineLayer {
+pub struct DeadlineLayer<L = ()> {
     timers: SharedTimers,
     timeout: Duration,
+    limit: L,
 }
 
 impl DeadlineLayer {
     /// Every call ends within `timeout`, or by its own deadline if that comes first.
     pub fn new(timers: SharedTimers, timeout: Duration) -> Self {
-        Self { timers, timeout }
+        let limit = ();
+        Self {
+            timers,
+            timeout,
+            limit,
+        }
+    }
+
+    /// The same, for what goes on after the head of an answer as well.
+    pub fn holding<L>(self, limit: L) -> DeadlineLayer<L> {
+        DeadlineLayer {
+            timers: self.timers,
+            timeout: self.timeout,
+            limit,
+        }
     }
 }
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
+impl<S, L: Clone> Layer<S> for DeadlineLayer<L> {
+    type Service = Deadline<S, L>;
 
-    fn layer(&self, inner: S) -> Deadline<S> {
+    fn layer(&self, inner: S) -> Deadline<S, L> {
         let layer = self.clone();
         Deadline { inner, layer }
     }
@@ -42,20 +68,21 @@ impl<S> Layer<S> for DeadlineLayer {
 ///
 /// The deadline is written into the operation, so that whoever carries it further can pass it on.
 #[derive(Clone)]
-pub struct Deadline<S> {
+pub struct Deadline<S, L = ()> {
     inner: S,
-    layer: DeadlineLayer,
+    layer: DeadlineLayer<L>,
 }
 
-impl<S, Op> Service<Op> for Deadline<S>
+impl<S, L, Op> Service<Op> for Deadline<S, L>
 where
     Op: Operation,
     S: Service<Op>,
     S::Error: Into<Error>,
+    L: Limit<S::Response>,
 {
     type Response = S::Response;
     type Error = Error;
-    type Future = DeadlineFuture<S::Future>;
+    type Future = DeadlineFuture<S::Future, L>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -63,46 +90,46 @@ where
 
     #[inline]
     fn call(&mut self, mut operation: Op) -> Self::Future {
-        let started = self.layer.timers.now();
-        let limit = started + self.layer.timeout;
+        let layer = &self.layer;
+        let started = layer.timers.now();
+        let limit = started + layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
-        let name = KeptName::new(operation.name());
-        let timer = self.layer.timers.at(deadline);
-        if deadline <= started {
-            return DeadlineFuture {
-                inner: None,
-                timer,
-                started,
-                name,
-            };
-        }
-        operation.set_deadline(deadline);
+        let name = operation.kept_name();
+        let timer = layer.timers.at(deadline);
+        let inner = (deadline > started).then(|| {
+            operation.set_begun(Some(started));
+            operation.set_deadline(deadline);
+            self.inner.call(operation)
+        });
         DeadlineFuture {
-            inner: Some(self.inner.call(operation)),
+            inner,
             timer,
             started,
             name,
+            limit: layer.limit.clone(),
         }
     }
 }
 
 pin_project! {
     /// A call with a time limit.
-    pub struct DeadlineFuture<F> {
+    pub struct DeadlineFuture<F, L = ()> {
         // None when refused from the start, and once the time is up.
         #[pin]
         inner: Option<F>,
         // Set when the call first has to wait: most calls in a process never do.
         timer: SharedTimer,
         started: Instant,
-        name: KeptName,
+        name: Name,
+        limit: L,
     }
 }
 
-impl<F, R, E> Future for DeadlineFuture<F>
+impl<F, L, R, E> Future for DeadlineFuture<F, L>
 where
     F: Future<Output = Result<R, E>>,
     E: Into<Error>,
+    L: Limit<R>,
 {
     type Output = Result<R>;
 
@@ -113,7 +140,11 @@ where
             let message = format!("{}: the deadline had passed before the call", this.name);
             return Poll::Ready(Err(Error::deadline_exceeded(message).unsent()));
         };
-        if let Poll::Ready(answer) = inner.poll(context) {
+        if let Poll::Ready(mut answer) = inner.poll(context) {
+            if let Ok(answer) = &mut answer {
+                let timer = &*this.timer;
+                this.limit.limit(answer, timer.time(), timer.timers());
+            }
             return Poll::Ready(answer.map_err(Into::into));
         }
         ready!(this.timer.poll_elapsed(context));

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use thin_vec::ThinVec;
 use tower::util::Oneshot;
 use tower::{Layer, Service};
 
@@ -139,13 +140,15 @@ where
     #[inline]
     fn call(&mut self, operation: Op) -> Self::Future {
         let shared = &self.kept.shared;
-        shared.budget.count_call();
+        let begun = operation.begun();
+        let now = begun.unwrap_or_else(|| shared.clock.now());
+        shared.budget.count_call(now);
         let again = match shared.policy.attempts_max {
             0 | 1 => None,
             _ => operation.try_clone().map(|spare| Again {
                 kept: Arc::clone(&self.kept),
                 operation: spare,
-                failed: Vec::new(),
+                failed: ThinVec::new(),
                 attempts: 1,
             }),
         };
@@ -186,7 +189,7 @@ pin_project! {
 struct Again<S, Op> {
     kept: Arc<Kept<S>>,
     operation: Op,
-    failed: Vec<Arc<str>>,
+    failed: ThinVec<Arc<str>>,
     attempts: u32,
 }
 
@@ -251,7 +254,7 @@ impl<S, Op: Operation> Again<S, Op> {
         let at = now + wait;
         let too_late = self.operation.deadline().is_some_and(|by| at >= by);
         // Asked last, so that a retry which is not made costs the budget nothing.
-        if too_late || !shared.budget.take_retry() {
+        if too_late || !shared.budget.take_retry(now) {
             return None;
         }
         self.attempts += 1;

@@ -8,7 +8,7 @@ use tower::{Service, ServiceBuilder};
 use crate::error::Error;
 use crate::host::{Clock, Host, SharedTimers};
 use crate::layer::{AdaptiveLayer, CatchPanicLayer, DeadlineLayer, ShedLayer, TraceLayer};
-use crate::rpc::deadline::BodyDeadlineLayer;
+use crate::rpc::deadline::Messages;
 use crate::rpc::{Request, Response, Rpc};
 
 /// What of the stack can be set.
@@ -46,23 +46,22 @@ where
     let shared: Arc<dyn Clock> = Arc::new(timers.clone());
     let clock = || Arc::clone(&shared);
     let entropy = Arc::clone(&host.entropy);
-    let adaptive = settings
-        .is_adaptive
-        .then(|| AdaptiveLayer::new(clock(), settings.in_flight_max));
-    let stack = ServiceBuilder::new()
+    let limit = DeadlineLayer::new(timers.clone(), settings.timeout).holding(Messages);
+    let outer = ServiceBuilder::new()
         // Outermost, so that whatever panics below, the caller has an answer.
         .layer(CatchPanicLayer)
         // Above shedding and deadlines, so that refused and late calls are seen too.
         .layer(TraceLayer::server(clock(), entropy))
         // Before anything that costs: an overloaded server says no at once.
-        .layer(ShedLayer::new(settings.in_flight_max))
-        // Above the deadline, whose misses it learns from: a queue that is longer than callers wait
-        // would have all work done for nobody.
-        .option_layer(adaptive)
-        // Close to the handler, so that the time limit drops the handler itself.
-        .layer(DeadlineLayer::new(timers.clone(), settings.timeout))
-        // Inside the limit, which it must know: a stream of answers is under it as well.
-        .layer(BodyDeadlineLayer::new(clock()))
-        .service(service);
-    Rpc::new(stack)
+        .layer(ShedLayer::new(settings.in_flight_max));
+    // Close to the handler, so that the time limit drops the handler itself; a stream of answers is
+    // under it as well.
+    let inner = ServiceBuilder::new().layer(limit).service(service);
+    if !settings.is_adaptive {
+        return Rpc::new(outer.service(inner));
+    }
+    // Above the deadline, whose misses it learns from: a queue that is longer than callers wait
+    // would have all work done for nobody.
+    let adaptive = AdaptiveLayer::new(clock(), settings.in_flight_max);
+    Rpc::new(outer.layer(adaptive).service(inner))
 }

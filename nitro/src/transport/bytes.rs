@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use ::bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Alike, FRAME_BYTES_MAX, Filled, Frame, HEADER_BYTES, Header, PREFACE, Payload};
+use super::{Alike, FRAME_BYTES_MAX, Filled, Frame, HEADER_BYTES, Header, PREFACE, Payload, Room};
 use crate::error::{Error, Result};
 use crate::host::Stream;
 
@@ -31,6 +31,7 @@ pub(super) struct StreamEnd {
     preface_unsent: usize,
     sent: u64,
     reading: Vec<u8>,
+    room: Room,
     start: usize,
     end: usize,
     /// The last read filled all the room there was.
@@ -49,6 +50,7 @@ impl StreamEnd {
             preface_unsent: PREFACE.len(),
             sent: 0,
             reading: Vec::new(),
+            room: Room::default(),
             start: 0,
             end: 0,
             is_behind: false,
@@ -149,6 +151,7 @@ impl StreamEnd {
         if self.writing.is_empty() {
             self.writing = BytesMut::new();
         }
+        self.room.rest();
     }
 
     fn check_preface(&mut self) -> Result<()> {
@@ -192,7 +195,7 @@ impl StreamEnd {
             return Ok(None);
         }
         self.start += HEADER_BYTES + length;
-        let payload = Payload::Borrowed(&rest[..length]);
+        let payload = Payload::Borrowed(&rest[..length], &self.room);
         Ok(Some(Frame { header, payload }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::host::Clock;
+use crate::time::Instant;
 
 /// One retry to this many calls: 20 %, as in Finagle and Linkerd.
 const CALLS_PER_RETRY: u64 = 5;
@@ -18,32 +18,29 @@ const WINDOW_SECONDS: usize = 10;
 /// 0.2 x calls + 10 x seconds begun. Clones share it.
 #[derive(Clone)]
 pub struct Budget {
-    clock: Arc<dyn Clock>,
     window: Arc<Mutex<Window>>,
 }
 
 impl Budget {
     /// A budget from now on.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(now: Instant) -> Self {
         let window = Window {
-            first: second(&*clock),
-            now: second(&*clock),
+            first: second(now),
+            now: second(now),
             seconds: [Counts::default(); WINDOW_SECONDS],
         };
-        Self {
-            clock,
-            window: Arc::new(Mutex::new(window)),
-        }
+        let window = Arc::new(Mutex::new(window));
+        Self { window }
     }
 
     /// Counts a call, which adds to the budget.
-    pub fn count_call(&self) {
-        self.counted(|window| window.current().calls += 1);
+    pub fn count_call(&self, now: Instant) {
+        self.counted(now, |window| window.current().calls += 1);
     }
 
     /// Takes a retry out of the budget; whether there was one.
-    pub fn take_retry(&self) -> bool {
-        self.counted(|window| {
+    pub fn take_retry(&self, now: Instant) -> bool {
+        self.counted(now, |window| {
             let allowed = window.allowed();
             let left = window.sum(|counts| counts.retries) < allowed;
             window.current().retries += u64::from(left);
@@ -51,17 +48,16 @@ impl Budget {
         })
     }
 
-    fn counted<R>(&self, count: impl FnOnce(&mut Window) -> R) -> R {
-        let now = second(&*self.clock);
+    fn counted<R>(&self, now: Instant, count: impl FnOnce(&mut Window) -> R) -> R {
         // Nothing in here panics half-way, so that a poisoned window is a whole one.
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.advance(now);
+        window.advance(second(now));
         count(&mut window)
     }
 }
 
-fn second(clock: &dyn Clock) -> u64 {
-    clock.now().as_nanos() / 1_000_000_000
+fn second(at: Instant) -> u64 {
+    at.as_nanos() / 1_000_000_000
 }
 
 #[derive(Clone, Copy, Default)]
@@ -108,48 +104,29 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::host::Timer;
-    use crate::time::{Instant, WallTime};
 
-    /// A clock that stands until it is moved.
-    #[derive(Default)]
-    struct Standing(AtomicU64);
-
-    impl Clock for Standing {
-        fn now(&self) -> Instant {
-            Instant::from_nanos(self.0.load(Ordering::Relaxed) * 1_000_000)
-        }
-
-        fn wall(&self) -> WallTime {
-            WallTime::default()
-        }
-
-        fn timer(&self, _at: Instant) -> Box<dyn Timer> {
-            unreachable!("a budget does not wait")
-        }
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
     }
 
-    fn drain(budget: &Budget) -> usize {
-        (0..100_000).take_while(|_| budget.take_retry()).count()
+    fn drain(budget: &Budget, now: Instant) -> usize {
+        (0..100_000).take_while(|_| budget.take_retry(now)).count()
     }
 
     #[test]
     fn a_quiet_hour_buys_no_more_than_one_window() {
-        let clock = Arc::new(Standing::default());
-        let budget = Budget::new(clock.clone());
-        assert_eq!(drain(&budget), 10);
+        let budget = Budget::new(at(0));
+        assert_eq!(drain(&budget, at(0)), 10);
         for _ in 0..1_000 {
-            budget.count_call();
+            budget.count_call(at(0));
         }
-        assert_eq!(drain(&budget), 200);
-        clock.0.store(3_600_000, Ordering::Relaxed);
-        assert_eq!(drain(&budget.clone()), 100);
-        assert_eq!(drain(&budget), 0, "clones share it");
+        assert_eq!(drain(&budget, at(0)), 200);
+        let later = at(3_600_000);
+        assert_eq!(drain(&budget.clone(), later), 100);
+        assert_eq!(drain(&budget, later), 0, "clones share it");
     }
 
     proptest! {
@@ -157,16 +134,15 @@ mod tests {
         fn retries_never_exceed_a_fifth_of_calls_plus_ten_a_second(
             steps in proptest::collection::vec((0_u64..4_000, 0_u64..300, 0_u64..300), 1..60)
         ) {
-            let clock = Arc::new(Standing::default());
-            let budget = Budget::new(clock.clone());
-            let (mut calls, mut retries) = (0, 0);
+            let budget = Budget::new(at(0));
+            let (mut now, mut calls, mut retries) = (0, 0, 0);
             for (millis, more_calls, wanted) in steps {
-                let now = clock.0.fetch_add(millis, Ordering::Relaxed) + millis;
+                now += millis;
                 for _ in 0..more_calls {
-                    budget.count_call();
+                    budget.count_call(at(now));
                 }
                 calls += more_calls;
-                retries += (0..wanted).filter(|_| budget.take_retry()).count() as u64;
+                retries += (0..wanted).filter(|_| budget.take_retry(at(now))).count() as u64;
                 let seconds_begun = now / 1_000 + 1;
                 prop_assert!(retries <= calls / 5 + 10 * seconds_begun, "{retries} retries, {calls} calls, {now} ms");
             }

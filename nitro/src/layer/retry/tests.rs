@@ -10,7 +10,7 @@ use crate::layer::tests::{Act, Call, Scripted, clock};
 
 fn layer(policy: RetryPolicy) -> RetryLayer {
     let entropy = Arc::new(Sequence::from_seed(1));
-    RetryLayer::new(clock(), entropy, policy, Budget::new(clock()))
+    RetryLayer::new(clock(), entropy, policy, Budget::new(clock().now()))
 }
 
 fn unavailable(node: &str) -> Error {

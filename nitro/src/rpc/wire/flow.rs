@@ -328,9 +328,11 @@ impl Outbound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Room;
 
     fn push(inbound: &mut Inbound, bytes: &[u8], is_last: bool) -> u32 {
-        let payload = Payload::Borrowed(bytes);
+        let room = Room::default();
+        let payload = Payload::Borrowed(bytes, &room);
         inbound.push_fragment(&payload, is_last, 1 << 20).unwrap()
     }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::transport::HEADER_BYTES;
+use crate::transport::Room;
 
 fn outbox() -> Outbox {
     Outbox::Bytes(BytesMut::new())
@@ -264,7 +265,7 @@ proptest! {
         let (header, payload) = written(outbox);
         let payload = Bytes::from(payload);
         let owned = read_reply(header[9], &Payload::Owned(&payload)).unwrap();
-        let borrowed = read_reply(header[9], &Payload::Borrowed(&payload)).unwrap();
+        let borrowed = read_reply(header[9], &Payload::Borrowed(&payload, &Room::default())).unwrap();
         prop_assert_eq!(&owned, &borrowed);
         prop_assert_eq!(owned.0, metadata);
         prop_assert_eq!(owned.1.as_deref(), message.as_deref());
@@ -288,7 +289,7 @@ proptest! {
             prop_assert!(at <= payload.len());
             let _ = Metadata::from_block(head.metadata);
         }
-        let _ = read_reply(flags, &Payload::Borrowed(&payload));
+        let _ = read_reply(flags, &Payload::Borrowed(&payload, &Room::default()));
         let _ = read_status("END", &payload);
         let _ = read_credit(&payload);
     }
