@@ -91,7 +91,8 @@ where
     #[inline]
     fn call(&mut self, mut operation: Op) -> Self::Future {
         let layer = &self.layer;
-        let started = layer.timers.now();
+        let begun = operation.begun();
+        let started = begun.unwrap_or_else(|| layer.timers.now());
         let limit = started + layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
         let name = operation.kept_name();

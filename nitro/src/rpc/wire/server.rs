@@ -26,6 +26,9 @@ use crate::service::Calling;
 use crate::time::Instant;
 use crate::transport::{Frame, Link};
 
+/// Calls that are given the time of one look at the clock, where they come without a wait.
+const CALLS_A_LOOK: u32 = 8;
+
 /// Content types that nearly every call has: not counted who holds them.
 const CONTENT_TYPES: [&str; 2] = ["application/protobuf", "application/json"];
 
@@ -71,7 +74,8 @@ pub fn serve(
     let answering = Answering {
         service,
         methods: Vec::new(),
-        now: None,
+        arrived: None,
+        looked: None,
     };
     let driver = Driver::new(link, Arc::clone(&shared), answering);
     (ServedConnection(shared), driver)
@@ -84,14 +88,16 @@ struct Answering {
     methods: Vec<(Name, Name)>,
     /// When the turn began, once a call has asked: its time runs from when it had arrived, even if
     /// handlers of calls before it took long.
-    now: Option<Instant>,
+    arrived: Option<Instant>,
+    /// The time, and for how many further calls it is taken to be so.
+    looked: Option<(Instant, u32)>,
 }
 
 impl Role for Answering {
     const CLOSES_WHEN_DRAINED: bool = false;
 
     fn begin_turn(&mut self) {
-        self.now = None;
+        (self.arrived, self.looked) = (None, None);
     }
 
     fn frame(
@@ -154,17 +160,27 @@ impl Answering {
             Body::made_by(Arriving::new(shared, id), false)
         };
         drop(state);
-        let deadline = head.remaining_us.map(|us| {
-            let now = self.now.get_or_insert_with(|| shared.host.clock.now());
-            *now + Duration::from_micros(us)
-        });
+        let now = self.now(shared);
+        let arrived = *self.arrived.get_or_insert(now);
+        let remaining = head.remaining_us.map(Duration::from_micros);
         let request = Request {
             metadata,
-            deadline,
+            deadline: remaining.map(|remaining| arrived + remaining),
+            begun: Some(now),
             ..Request::new(path, content_type, body)
         };
         self.answer(shared, id, request, context);
         Ok(())
+    }
+
+    fn now(&mut self, shared: &Shared) -> Instant {
+        if let Some((now, calls @ 1..)) = &mut self.looked {
+            *calls -= 1;
+            return *now;
+        }
+        let now = shared.host.clock.now();
+        self.looked = Some((now, CALLS_A_LOOK - 1));
+        now
     }
 
     /// Polls the handler once, here; one that waits goes on in a task.
