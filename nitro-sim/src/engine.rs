@@ -39,6 +39,7 @@ mod logs;
     madsim
 ))]
 pub mod madsim;
+mod part;
 pub mod turmoil;
 
 use std::fmt;
@@ -57,6 +58,9 @@ pub use apart::{DEFAULT_NOTE, NAMES, Worker, anew, by_name};
 
 /// The longest a run may take of this machine's time. Past it the run ends without a verdict.
 pub const WALL_MAX: Duration = Duration::from_secs(600);
+
+/// The civil time at which every run begins: 2026-01-01T00:00:00Z.
+const EPOCH_UNIX_SECONDS: u64 = 1_767_225_600;
 
 /// Why there is no engine of a name, and what to do.
 pub fn missing(name: &str) -> String {

@@ -1,27 +1,20 @@
 //! A node behind the links, on any engine: its host is made, its role runs, its end is noted.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::FutureExt;
-use nitro::host::tasks::panic_message;
 use nitro::host::{Clock, Tasks};
 use nitro::latest;
 use nitro::time::{Instant, WallTime};
-use serde_json::Value;
 
+use super::EPOCH_UNIX_SECONDS;
+use super::part::{Given, Part};
 use crate::fault::Fault;
-use crate::machine::{Lifeline, Machines, Watched};
+use crate::machine::Lifeline;
 use crate::network::{Attached, Attachment, Links, Opens};
-use crate::operation::PlannedOperation;
-use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::scenario::Network;
-use crate::system::{Node, NodeParts, Role, System};
-use crate::trace::{EventKind, OperationOutcome};
 
 /// Whether the links and the one clock of such an engine can do a fault.
 pub(super) fn supports(engine: &str, fault: &Fault) -> Result<(), String> {
@@ -60,9 +53,6 @@ pub(super) fn supports_network(engine: &str, network: &Network) -> Result<(), St
     Err(format!("{engine} has {what}; the event engine has"))
 }
 
-/// The civil time at which every run begins: 2026-01-01T00:00:00Z.
-pub(super) const EPOCH_UNIX_SECONDS: u64 = 1_767_225_600;
-
 /// The civil time at a point of a run.
 pub(super) fn wall(at: Instant) -> WallTime {
     WallTime::from_unix_nanos(EPOCH_UNIX_SECONDS * 1_000_000_000 + at.as_nanos())
@@ -98,21 +88,13 @@ pub(super) struct Machine {
     pub(super) tasks: Arc<dyn Tasks>,
 }
 
-/// What all lives of a node have in common.
+/// A node's part, and what its lives have in common behind the links.
 pub(super) struct Launch {
-    pub(super) name: Arc<str>,
-    pub(super) number: usize,
+    pub(super) part: Part,
     pub(super) address: IpAddr,
-    pub(super) role_name: String,
-    pub(super) role: Role,
-    pub(super) index: usize,
-    pub(super) peers: Arc<BTreeMap<String, Vec<String>>>,
-    pub(super) parameters: BTreeMap<String, Value>,
-    pub(super) operations: Vec<PlannedOperation>,
-    pub(super) machines: Arc<Machines>,
-    pub(super) links: Links,
-    pub(super) recorder: Recorder,
-    pub(super) life: Mutex<Life>,
+    links: Links,
+    recorder: Recorder,
+    life: Mutex<Life>,
 }
 
 /// The current life of a node.
@@ -138,6 +120,17 @@ impl Life {
 }
 
 impl Launch {
+    /// A node that does not live yet.
+    pub(super) fn new(part: Part, address: IpAddr, links: &Links, recorder: &Recorder) -> Self {
+        Self {
+            part,
+            address,
+            links: links.clone(),
+            recorder: recorder.clone(),
+            life: Mutex::new(Life::new()),
+        }
+    }
+
     pub(super) fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().expect("no panic while a life is held")
     }
@@ -145,7 +138,7 @@ impl Launch {
     /// Begins a life, the number of which is returned.
     pub(super) fn begin(&self) -> u32 {
         *self.life() = Life::new();
-        self.links.start(self.number)
+        self.links.start(self.part.number)
     }
 
     /// Lives a life, from its role's start to its end.
@@ -157,108 +150,23 @@ impl Launch {
         } = machine;
         let at = Attached {
             links: self.links.clone(),
-            node: self.number,
-            name: Arc::clone(&self.name),
+            node: self.part.number,
+            name: Arc::clone(&self.part.name),
             clock: Arc::clone(&clock),
             recorder: self.recorder.clone(),
         };
-        let lifeline = self.life().lifeline.clone();
-        let host = self.machines.host(
-            &self.name,
-            incarnation,
-            Some(&lifeline),
-            (Arc::clone(&clock), tasks),
-            |tasks| Arc::new(Attachment::new(at, sockets, tasks)),
-        );
-        let node = Node::new(NodeParts {
-            name: Arc::clone(&self.name),
-            role: self.role_name.clone(),
-            index: self.index,
-            incarnation,
-            host,
-            peers: Arc::clone(&self.peers),
-            parameters: self.parameters.clone(),
-            operations: self.operations.clone(),
-            recorder: self.recorder.clone(),
-            stop: self.life().stop.subscribe(),
-        });
-        // The role is called within the caught future: it may panic before its first await.
-        let role = Arc::clone(&self.role);
-        let living = async move { role(node).await }.boxed();
-        let living = Watched::new(
-            Arc::clone(&clock),
-            self.recorder.clone(),
-            Some(&lifeline),
-            living,
-        );
-        let error = match AssertUnwindSafe(living).catch_unwind().await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(format!("panicked: {}", panic_message(&*panic))),
+        let (lifeline, stop) = {
+            let life = self.life();
+            (life.lifeline.clone(), life.stop.subscribe())
         };
-        let at_us = clock.now().as_nanos() / 1000;
-        let kind = EventKind::NodeStopped { error };
-        self.recorder.record(at_us, Some(&self.name), kind);
+        let given = Given {
+            clock,
+            tasks,
+            lifeline: Some(lifeline),
+            network: |tasks| Arc::new(Attachment::new(at, sockets, tasks)) as _,
+            stop,
+        };
+        self.part.life(incarnation, given).await;
         self.life().is_over = true;
-    }
-}
-
-/// The nodes of a plan, none of which lives yet.
-pub(super) fn launches(
-    plan: &Plan,
-    system: &System,
-    nodes: &[(Arc<str>, IpAddr)],
-    machines: &Arc<Machines>,
-    links: &Links,
-    recorder: &Recorder,
-) -> Vec<Arc<Launch>> {
-    let mut peers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let parameters: BTreeMap<String, Value> = plan
-        .parameters
-        .iter()
-        .map(|(name, value)| (name.clone(), serde_json::json!(value)))
-        .collect();
-    for node in &plan.nodes {
-        let names = peers.entry(node.role.clone()).or_default();
-        names.push(node.name.clone());
-    }
-    let peers = Arc::new(peers);
-    let launch = |(number, (name, address)): (usize, &(Arc<str>, IpAddr))| {
-        let role_name = plan.nodes[number].role.clone();
-        let role = system.find_role(&role_name);
-        let is_own = |other: &&crate::operation::PlannedOperation| other.node == **name;
-        Arc::new(Launch {
-            name: Arc::clone(name),
-            number,
-            address: *address,
-            role: Arc::clone(role.expect("a plan's roles are its system's")),
-            index: peers[&role_name]
-                .iter()
-                .position(|n| *n == **name)
-                .unwrap_or(0),
-            role_name,
-            peers: Arc::clone(&peers),
-            parameters: parameters.clone(),
-            operations: plan.operations.iter().filter(is_own).cloned().collect(),
-            machines: Arc::clone(machines),
-            links: links.clone(),
-            recorder: recorder.clone(),
-            life: Mutex::new(Life::new()),
-        })
-    };
-    nodes.iter().enumerate().map(launch).collect()
-}
-
-/// Notes which operations of a plan nobody came to begin.
-pub(super) fn skip_unsettled(plan: &Plan, recorder: &Recorder, at_us: u64) {
-    for operation in &plan.operations {
-        if !recorder.is_settled(operation.id) {
-            let kind = EventKind::Outcome {
-                operation: operation.id,
-                outcome: OperationOutcome::Skipped,
-            };
-            recorder.unsilence(&operation.node);
-            recorder.record(at_us, Some(&operation.node), kind);
-        }
     }
 }

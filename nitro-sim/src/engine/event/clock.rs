@@ -7,9 +7,10 @@ use nitro::time::{Instant, WallTime};
 
 use super::shim;
 use super::timers::Timers;
+use crate::engine::EPOCH_UNIX_SECONDS;
 
-/// The civil time at which every run begins: 2026-01-01T00:00:00Z.
-const EPOCH_UNIX_NANOS: u64 = 1_767_225_600 * 1_000_000_000;
+/// The civil time at which every run begins.
+const EPOCH_UNIX_NANOS: u64 = EPOCH_UNIX_SECONDS * 1_000_000_000;
 
 /// What the monotonic clock says when a run begins, at least: a machine that has been up for a
 /// while, so that code which looks back a little does not fall off the beginning.

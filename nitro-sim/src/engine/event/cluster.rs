@@ -10,14 +10,15 @@ use nitro::time::Instant;
 
 use super::clock::NodeClock;
 use super::leaks::Stopping;
-use super::life::{self, Life, Part};
+use super::life::{Life, addresses};
 use super::net::{Net, NetSettings};
 use super::ready::Ready;
 use super::turn::{Machine, NodeTasks, Ran};
 use crate::draw::{Draw, Moments};
 use crate::engine::Ended;
 use crate::engine::apart::watch::{self, Page};
-use crate::engine::launch::skip_unsettled;
+use crate::engine::part::{Part, parts, skip_unsettled};
+use crate::machine::disk::SimulatedDisk;
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
 use crate::record::Recorder;
@@ -59,6 +60,7 @@ pub(super) struct Cluster<'p> {
 /// A node, running or not.
 pub(super) struct Seat {
     pub(super) part: Part,
+    disk: SimulatedDisk,
     /// By which it goes before or after others at one time.
     ties: Moments,
     pub(super) clock: NodeClock,
@@ -88,10 +90,11 @@ impl<'p> Cluster<'p> {
         page: &'static Page,
     ) -> Self {
         let settings = NetSettings::of(&plan.network);
-        let addresses = life::addresses(plan);
+        let addresses = addresses(plan);
         let net = Net::new(plan.seed, &addresses, settings, recorder.clone());
         let seat = |part: Part| Seat {
             ties: Moments::new(plan.seed, &format!("ties/{}", part.name)),
+            disk: part.machines.disk(&part.name).clone(),
             part,
             clock: NodeClock::default(),
             running: None,
@@ -102,7 +105,7 @@ impl<'p> Cluster<'p> {
             busy_until: 0,
             blocked_until: 0,
         };
-        let parts = life::parts(plan, system, &recorder);
+        let parts = parts(plan, system, &recorder);
         let mut cluster = Self {
             plan,
             ready: Ready::default(),
@@ -271,7 +274,7 @@ impl<'p> Cluster<'p> {
             self.drop_machine(node);
             return;
         }
-        let cost = seat.part.disk.take_cost();
+        let cost = seat.disk.take_cost();
         if !cost.is_zero() {
             seat.blocked_until = now + u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX / 2);
         }
@@ -326,7 +329,7 @@ impl<'p> Cluster<'p> {
         let view = seat.clock.view(self.now, random);
         let machine = Machine::new(view, tasks_between_events as u32)
             .expect("a runtime is made of a few file descriptors, one of them to be woken by");
-        let (life, live) = seat.part.begin(&self.net, incarnation);
+        let (life, live) = Life::begin(&seat.part, &self.net, incarnation);
         seat.running = Some((machine, life));
         seat.busy_until = 0;
         seat.blocked_until = 0;

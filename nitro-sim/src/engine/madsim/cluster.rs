@@ -19,11 +19,11 @@ use nitro::time::Instant;
 use super::clock::{VirtualClock, now};
 use super::seat::{Pauses, Seat, Seated, Watch};
 use super::tasks::NodeTasks;
+use crate::engine::Ended;
 use crate::engine::apart::watch::Page;
-use crate::engine::launch::{Launch, Machine, launches, skip_unsettled};
-use crate::engine::{Ended, tricks};
+use crate::engine::launch::{Launch, Machine};
+use crate::engine::part::{Part, parts, skip_unsettled};
 use crate::fault::{Fault, Phase, PlannedFault};
-use crate::machine::Machines;
 use crate::network::{Links, Opens};
 use crate::operation::TOLERANCE;
 use crate::plan::Plan;
@@ -90,19 +90,16 @@ impl<'p> Cluster<'p> {
             recorder.clone(),
         )
         .with_latency(bounds);
-        let played = (plan.schedule.yields, tricks(plan));
-        let machines = Machines::new(plan.seed, &names, played, recorder.clone());
-        let machines = Arc::new(machines);
-        let place = |(launch, wires): (Arc<Launch>, Arc<Attached>)| Place {
-            node: handle.create_node().name(&*launch.name).build(),
-            launch,
+        let place = |(part, wires): (Part, Arc<Attached>)| Place {
+            node: handle.create_node().name(&*part.name).build(),
+            launch: Arc::new(Launch::new(part, wires.address(), &links, recorder)),
             wires,
             pauses: Pauses::new(recorder.clone()),
         };
-        let launches = launches(plan, system, &nodes, &machines, &links, recorder);
+        let parts = parts(plan, system, recorder).into_iter();
         Self {
             plan,
-            nodes: launches.into_iter().zip(wires).map(place).collect(),
+            nodes: parts.zip(wires).map(place).collect(),
             links,
             recorder: recorder.clone(),
             watch: Watch {
@@ -131,7 +128,7 @@ impl<'p> Cluster<'p> {
         loop {
             let (at_us, spun) = self.watch.look();
             if let Some((node, turns)) = spun {
-                let node = self.nodes[node].launch.name.to_string();
+                let node = self.nodes[node].launch.part.name.to_string();
                 return Ended::Spun { at_us, node, turns };
             }
             if self.recorder.is_full() {
@@ -225,13 +222,13 @@ impl<'p> Cluster<'p> {
             (fault, Phase::Begin, node) => {
                 self.links.begin(id, fault);
                 if let Some(node) = node {
-                    self.nodes[node].launch.machines.begin_fault(id, fault);
+                    self.nodes[node].launch.part.machines.begin_fault(id, fault);
                 }
             }
             (fault, Phase::End, node) => {
                 self.links.end(id);
                 if let Some(node) = node {
-                    self.nodes[node].launch.machines.end_fault(id, fault);
+                    self.nodes[node].launch.part.machines.end_fault(id, fault);
                 }
             }
         }
@@ -252,11 +249,11 @@ impl<'p> Cluster<'p> {
         let (at, at_us) = (self.now(), self.watch.now_us());
         let launch = Arc::clone(&self.nodes[node].launch);
         self.recorder
-            .record(at_us, Some(&launch.name), EventKind::NodeCrashed);
-        self.recorder.silence(at_us, &launch.name);
+            .record(at_us, Some(&launch.part.name), EventKind::NodeCrashed);
+        self.recorder.silence(at_us, &launch.part.name);
         self.recorder.touch(fault);
         self.links.crash(node, at, fault);
-        launch.machines.cut_power(&launch.name);
+        launch.part.machines.cut_power(&launch.part.name);
         self.cut(node);
     }
 
@@ -282,7 +279,7 @@ impl<'p> Cluster<'p> {
         }
         let place = &self.nodes[node];
         let launch = Arc::clone(&place.launch);
-        self.recorder.unsilence(&launch.name);
+        self.recorder.unsilence(&launch.part.name);
         let incarnation = launch.begin();
         let seat = Seat {
             node,
@@ -298,7 +295,7 @@ impl<'p> Cluster<'p> {
                 seat: seat.clone(),
             }),
         };
-        let name = Arc::clone(&launch.name);
+        let name = Arc::clone(&launch.part.name);
         let living = async move { launch.live(incarnation, machine).await };
         let future = living.boxed();
         drop(place.node.spawn(Seated { seat, future }));

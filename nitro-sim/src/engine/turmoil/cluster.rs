@@ -9,13 +9,13 @@ use nitro::time::Instant;
 
 use super::clock::VirtualClock;
 use super::sockets::Sockets;
-use crate::engine::launch::{EPOCH_UNIX_SECONDS, Launch, Machine, launches, skip_unsettled};
-use crate::engine::tricks;
+use crate::engine::EPOCH_UNIX_SECONDS;
+use crate::engine::launch::{Launch, Machine};
+use crate::engine::part::{Part, parts, skip_unsettled};
 use crate::fault::{Fault, Phase, PlannedFault};
-use crate::machine::Machines;
 use crate::network::Links;
 use crate::operation::TOLERANCE;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedNode};
 use crate::record::Recorder;
 use crate::system::System;
 use crate::trace::{EventKind, Trace};
@@ -52,10 +52,8 @@ impl<'p> Cluster<'p> {
     /// The cluster of a plan, with its nodes about to start.
     pub(super) fn new(plan: &'p Plan, system: &System, recorder: Recorder) -> Self {
         let sim = builder(plan).build();
-        let name = |node: &crate::plan::PlannedNode| -> Arc<str> { node.name.as_str().into() };
-        let names: Vec<Arc<str>> = plan.nodes.iter().map(name).collect();
-        let address = |name: &Arc<str>| (Arc::clone(name), sim.lookup(&**name));
-        let nodes: Vec<(Arc<str>, IpAddr)> = names.iter().map(address).collect();
+        let address = |node: &PlannedNode| (node.name.as_str().into(), sim.lookup(&*node.name));
+        let nodes: Vec<(Arc<str>, IpAddr)> = plan.nodes.iter().map(address).collect();
         let latency_min = Duration::from_micros(bounds_us(plan)[0]).max(TICK);
         let links = Links::new(
             plan.seed,
@@ -64,18 +62,15 @@ impl<'p> Cluster<'p> {
             latency_min,
             recorder.clone(),
         );
-        let machines = Machines::new(
-            plan.seed,
-            &names,
-            (plan.schedule.yields, tricks(plan)),
-            recorder.clone(),
-        );
-        let machines = Arc::new(machines);
-        let launches = launches(plan, system, &nodes, &machines, &links, &recorder);
+        let launch = |part: Part| {
+            let address = nodes[part.number].1;
+            Arc::new(Launch::new(part, address, &links, &recorder))
+        };
+        let parts = parts(plan, system, &recorder).into_iter();
         let mut cluster = Self {
             sim,
             plan,
-            launches,
+            launches: parts.map(launch).collect(),
             links,
             recorder,
             next_fault: 0,
@@ -84,7 +79,7 @@ impl<'p> Cluster<'p> {
         };
         for launch in cluster.launches.clone() {
             let begun = Arc::clone(&launch);
-            cluster.sim.host(&*launch.name, move || begin(&begun));
+            cluster.sim.host(&*launch.part.name, move || begin(&begun));
             cluster.record_start(&launch);
         }
         cluster
@@ -118,7 +113,7 @@ impl<'p> Cluster<'p> {
             if std::mem::take(&mut launch.life().is_over) {
                 // The process has ended: its sockets close, and its machine answers that nobody
                 // listens.
-                self.links.stop(launch.number);
+                self.links.stop(launch.part.number);
                 self.cut(&launch, self.now());
             }
         }
@@ -147,13 +142,13 @@ impl<'p> Cluster<'p> {
         };
         self.recorder.record(self.now_us(), None, kind);
         let node = planned.fault.node();
-        let node = node.and_then(|name| self.launches.iter().find(|node| &*node.name == name));
+        let node = node.and_then(|name| self.launches.iter().find(|node| &*node.part.name == name));
         let node = node.map(Arc::clone);
         match (&planned.fault, phase, node) {
             (Fault::Crash { .. }, Phase::Begin, Some(node)) => self.crash(&node, id),
             (Fault::Crash { .. }, Phase::End, Some(node)) => self.start(&node),
             (Fault::Stop { .. }, Phase::Begin, Some(node)) => {
-                let is_up = self.links.is_up(node.number);
+                let is_up = self.links.is_up(node.part.number);
                 let was_asked = node.life().stop.set(true);
                 self.touch_if(id, is_up && !was_asked);
             }
@@ -172,13 +167,13 @@ impl<'p> Cluster<'p> {
             (fault, Phase::Begin, node) => {
                 self.links.begin(id, fault);
                 if let Some(node) = node {
-                    node.machines.begin_fault(id, fault);
+                    node.part.machines.begin_fault(id, fault);
                 }
             }
             (fault, Phase::End, node) => {
                 self.links.end(id);
                 if let Some(node) = node {
-                    node.machines.end_fault(id, fault);
+                    node.part.machines.end_fault(id, fault);
                 }
             }
         }
@@ -193,16 +188,16 @@ impl<'p> Cluster<'p> {
     /// Cuts the power of a node that runs. It is dead to its peers and the recorder first, so
     /// that nothing that its sockets do while they are dropped is seen.
     fn crash(&mut self, node: &Arc<Launch>, fault: &str) {
-        if !self.links.is_up(node.number) {
+        if !self.links.is_up(node.part.number) {
             return;
         }
         let (at, at_us) = (self.now(), self.now_us());
         self.recorder
-            .record(at_us, Some(&node.name), EventKind::NodeCrashed);
-        self.recorder.silence(at_us, &node.name);
+            .record(at_us, Some(&node.part.name), EventKind::NodeCrashed);
+        self.recorder.silence(at_us, &node.part.name);
         self.recorder.touch(fault);
-        self.links.crash(node.number, at, fault);
-        node.machines.cut_power(&node.name);
+        self.links.crash(node.part.number, at, fault);
+        node.part.machines.cut_power(&node.part.name);
         self.cut(node, at);
     }
 
@@ -217,7 +212,7 @@ impl<'p> Cluster<'p> {
     /// Takes away the runtimes whose tasks have dropped what they did.
     fn bury(&mut self) {
         for node in std::mem::take(&mut self.dying) {
-            self.sim.crash(&*node.name);
+            self.sim.crash(&*node.part.name);
         }
         for node in std::mem::take(&mut self.starting) {
             self.start(&node);
@@ -225,22 +220,23 @@ impl<'p> Cluster<'p> {
     }
 
     fn start(&mut self, node: &Arc<Launch>) {
-        if self.links.is_up(node.number) {
+        if self.links.is_up(node.part.number) {
             return;
         }
         if self.dying.iter().any(|dying| Arc::ptr_eq(dying, node)) {
             self.starting.push(Arc::clone(node));
             return;
         }
-        self.recorder.unsilence(&node.name);
-        self.sim.bounce(&*node.name);
+        self.recorder.unsilence(&node.part.name);
+        self.sim.bounce(&*node.part.name);
         self.record_start(node);
     }
 
     fn record_start(&self, node: &Launch) {
-        let incarnation = self.links.incarnation(node.number);
+        let incarnation = self.links.incarnation(node.part.number);
         let kind = EventKind::NodeStarted { incarnation };
-        self.recorder.record(self.now_us(), Some(&node.name), kind);
+        self.recorder
+            .record(self.now_us(), Some(&node.part.name), kind);
     }
 }
 
@@ -251,7 +247,7 @@ fn begin(launch: &Arc<Launch>) -> impl Future<Output = turmoil::Result> + use<> 
     let launch = Arc::clone(launch);
     async move {
         let sockets = Sockets {
-            name: Arc::clone(&launch.name),
+            name: Arc::clone(&launch.part.name),
             address: launch.address,
         };
         let machine = Machine {
