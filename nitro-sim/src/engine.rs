@@ -2,42 +2,18 @@
 //! run, by name.
 //!
 //! Which engines a program has depends on the machine and on how it was built: [`NAMES`]. The cfg
-//! `madsim` puts the madsim engine in the event engine's place; the cfg `elsewhere` builds on Linux
-//! what there is on other machines, which is turmoil alone.
+//! `madsim` puts the madsim engine in the event engine's place. The cfg `elsewhere` leaves turmoil
+//! alone: the build script sets it where the others cannot be, which is anywhere but on Linux with
+//! glibc on x86-64 or aarch64; set by hand it builds on Linux what there is on other machines.
 
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(elsewhere)
-))]
-mod apart;
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(elsewhere)
-)))]
-#[path = "engine/elsewhere.rs"]
+#[cfg_attr(elsewhere, path = "engine/elsewhere.rs")]
 mod apart;
 mod ended;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(elsewhere),
-    not(madsim)
-))]
+#[cfg(not(any(elsewhere, madsim)))]
 pub mod event;
 mod launch;
 mod logs;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(elsewhere),
-    madsim
-))]
+#[cfg(all(madsim, not(elsewhere)))]
 pub mod madsim;
 mod part;
 pub mod turmoil;

@@ -11,12 +11,7 @@ mod encoding;
 mod ended;
 mod event;
 mod file;
-#[cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64"),
-    not(elsewhere)
-))]
+#[cfg(not(elsewhere))]
 mod process;
 
 use std::sync::OnceLock;
