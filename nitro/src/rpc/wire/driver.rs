@@ -140,7 +140,7 @@ impl<R: Role> Driver<R> {
         }
     }
 
-    /// Reads what there is to read; whether anything moved.
+    /// Reads what there is to read; whether it left off because too much waits to be sent.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool> {
         let (mut frames, mut unlocked_at) = (0, 0);
         // Held from one DATA frame to the next, as they come in runs, and never across a wait: the
@@ -157,7 +157,7 @@ impl<R: Role> Driver<R> {
                 // Whoever does not take the answers is asked no further questions. It is not
                 // listened to, and so is neither silent nor late: only the stall counts.
                 self.ticks.is_deaf = true;
-                return Ok(false);
+                return Ok(true);
             }
             if let Some(frame) = self.link.next_frame()? {
                 frames += 1;
@@ -188,7 +188,7 @@ impl<R: Role> Driver<R> {
             }
             state = None;
             match self.link.poll_fill(context) {
-                Poll::Pending => return Ok(frames > 0),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(filled) => match filled? {
                     Filled::More => {
                         self.ticks.has_heard = true;
@@ -267,15 +267,16 @@ impl<R: Role> Driver<R> {
         Ok(())
     }
 
-    /// One turn: whether anything moved.
+    /// One turn: whether there may be more to do at once. Where all that had come was read, whoever
+    /// brings more wakes the driver, and what is still to be sent keeps it from sleeping.
     fn turn(&mut self, context: &mut Context<'_>) -> Result<bool> {
-        let has_read = self.read(context)?;
+        let has_left_off = self.read(context)?;
         let has_written = self.write(context)?;
         self.poll_tick(context)?;
         if self.shared.lock().is_drained() && R::CLOSES_WHEN_DRAINED {
             return Err(Error::unavailable("the connection is no longer needed"));
         }
-        Ok(has_read || has_written)
+        Ok(has_left_off && has_written)
     }
 
     /// Sends what is left, closes the link; `Ready` when there is nothing more to do.
