@@ -134,6 +134,10 @@ struct Writer<'a>(&'a mut Vec<u8>);
 impl Writer<'_> {
     /// Seven bits a byte, the lowest first; all but the last have the eighth bit set.
     fn number(&mut self, mut number: u64) {
+        // Most are lengths of names: a byte is pushed faster than a slice is copied.
+        if number < 0x80 {
+            return self.0.push(number as u8);
+        }
         let (mut bytes, mut last) = ([0; NUMBER_BYTES_MAX], 0);
         while number >= 0x80 {
             bytes[last] = number as u8 | 0x80;
