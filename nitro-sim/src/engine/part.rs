@@ -29,7 +29,7 @@ pub(super) struct Part {
     index: usize,
     peers: Arc<BTreeMap<String, Vec<String>>>,
     parameters: BTreeMap<String, Value>,
-    operations: Vec<PlannedOperation>,
+    operations: Arc<[PlannedOperation]>,
     pub(super) machines: Arc<Machines>,
     recorder: Recorder,
 }
@@ -85,7 +85,7 @@ pub(super) fn parts(plan: &Plan, system: &System, recorder: &Recorder) -> Vec<Pa
         index: indices[number],
         peers: Arc::clone(&peers),
         parameters: parameters.clone(),
-        operations: operations.remove(&*node.name).unwrap_or_default(),
+        operations: operations.remove(&*node.name).unwrap_or_default().into(),
         machines: Arc::clone(&machines),
         recorder: recorder.clone(),
     };
@@ -123,7 +123,7 @@ impl Part {
             host,
             peers: Arc::clone(&self.peers),
             parameters: self.parameters.clone(),
-            operations: self.operations.clone(),
+            operations: Arc::clone(&self.operations),
             recorder: self.recorder.clone(),
             stop,
         });

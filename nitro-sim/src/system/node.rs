@@ -38,7 +38,7 @@ pub struct NodeParts {
     /// What the system is told.
     pub parameters: BTreeMap<String, Value>,
     /// The operations planned for it, by time.
-    pub operations: Vec<PlannedOperation>,
+    pub operations: Arc<[PlannedOperation]>,
     /// What is recorded goes here.
     pub recorder: Recorder,
     /// Turns true when the node is asked to stop.

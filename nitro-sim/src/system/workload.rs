@@ -51,7 +51,7 @@ impl Node {
         let handler = Arc::new(handler);
         let started = self.host().clock.now();
         let mut running = Vec::new();
-        for planned in &self.parts().operations {
+        for (place, planned) in self.parts().operations.iter().enumerate() {
             let due = Instant::ORIGIN + Duration::from_millis(planned.at_ms);
             if self.parts().recorder.is_settled(planned.id) {
                 continue;
@@ -63,9 +63,9 @@ impl Node {
                 continue;
             }
             self.host().clock.sleep_until(due).await;
-            let (node, planned) = (self.clone(), planned.clone());
-            let handler = Arc::clone(&handler);
-            let making = async move { make(&node, planned, &*handler).await };
+            let (node, handler) = (self.clone(), Arc::clone(&handler));
+            let making =
+                async move { make(&node, &node.parts().operations[place], &*handler).await };
             running.push(self.host().tasks.spawn("operation", Box::pin(making)));
         }
         for task in running {
@@ -75,7 +75,7 @@ impl Node {
     }
 }
 
-async fn make<F, R>(node: &Node, planned: PlannedOperation, handler: &F)
+async fn make<F, R>(node: &Node, planned: &PlannedOperation, handler: &F)
 where
     F: Fn(Operation) -> R,
     R: Future<Output = Result<Value>>,
@@ -83,17 +83,17 @@ where
     let clock = &node.host().clock;
     let timeout = Duration::from_millis(planned.timeout_ms);
     let deadline = clock.now() + timeout;
-    let PlannedOperation { id, key, value, .. } = planned;
-    let name = planned.operation;
+    let PlannedOperation { id, key, value, .. } = *planned;
+    let name = || planned.operation.clone();
     node.record(EventKind::Call {
         operation: id,
-        name: name.clone(),
+        name: name(),
         key,
         value,
     });
     let operation = Operation {
         id,
-        name,
+        name: name(),
         key,
         value,
         timeout,
