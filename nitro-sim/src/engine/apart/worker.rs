@@ -41,7 +41,8 @@ const ANSWER_WALL_MAX: Duration = Duration::from_secs(2 * WALL_MAX.as_secs() + 6
 /// the system has them, which is an eighth of what a run costs.
 const MEMORY: (&str, &str) = (
     "GLIBC_TUNABLES",
-    "glibc.malloc.arena_max=1:glibc.malloc.top_pad=8388608:glibc.malloc.hugetlb=1",
+    "glibc.malloc.arena_max=1:glibc.malloc.top_pad=8388608:glibc.malloc.hugetlb=1:\
+     glibc.malloc.tcache_count=200",
 );
 
 #[used]
