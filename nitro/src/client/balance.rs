@@ -15,6 +15,7 @@ use super::ejection::{Admission, Counted, EjectionPolicy, Says, Standing, Ward, 
 use super::endpoint::{Dialer, Endpoint};
 use crate::address::Address;
 use crate::error::{Error, Kind, Result};
+use crate::host::Timer;
 use crate::host::tasks::TaskGuard;
 use crate::registry::{self, Following};
 use crate::rpc::wire::Calls;
@@ -384,8 +385,7 @@ impl Cluster {
             endpoint: picked.endpoint,
             counted: picked.counted,
             deadline,
-            limit,
-            timer: None,
+            limit: limit.map(|at| Box::new(AttemptLimit { at, timer: None })),
         }
     }
 
@@ -446,8 +446,14 @@ pub struct Attempt {
     endpoint: Arc<Endpoint>,
     counted: Counted,
     deadline: Option<Instant>,
-    limit: Option<Instant>,
-    timer: Option<Box<dyn crate::host::Timer>>,
+    limit: Option<Box<AttemptLimit>>,
+}
+
+/// When an attempt is over that is not answered: boxed, as most have no such limit of their own.
+struct AttemptLimit {
+    at: Instant,
+    /// Set when the attempt first has to wait.
+    timer: Option<Box<dyn Timer>>,
 }
 
 impl Attempt {
@@ -460,19 +466,19 @@ impl Attempt {
             self.endpoint.settle_doubt();
         }
         let clock = &self.endpoint.host().clock;
-        let Some(limit) = self.limit else {
+        let Some(AttemptLimit { at, timer }) = self.limit.as_deref_mut() else {
             return polled;
         };
         match polled {
             // The node had the same limit, and was a moment ahead in saying so.
             Poll::Ready(Err(error)) if error.kind() == Kind::DeadlineExceeded => {
-                let is_late = clock.now() >= limit;
+                let is_late = clock.now() >= *at;
                 return Poll::Ready(Err(if is_late { attempt_is_late() } else { error }));
             }
             Poll::Ready(answer) => return Poll::Ready(answer),
             Poll::Pending => {}
         }
-        let timer = self.timer.get_or_insert_with(|| clock.timer(limit));
+        let timer = timer.get_or_insert_with(|| clock.timer(*at));
         ready!(timer.poll_elapsed(context));
         self.endpoint.doubt();
         self.endpoint.settle_doubt();

@@ -67,6 +67,12 @@ struct Shared {
     bounds: [Bound; BOUNDS],
 }
 
+impl Shared {
+    fn bound(&self, place: u8) -> &Bound {
+        &self.bounds[usize::from(place)]
+    }
+}
+
 impl AdaptiveLayer {
     /// Bounds that begin at `in_flight_max` calls of a method, and never exceed it.
     pub fn new(clock: Arc<dyn Clock>, in_flight_max: usize) -> Self {
@@ -77,13 +83,13 @@ impl AdaptiveLayer {
 
     /// How many calls of a method may be in flight now.
     pub fn limit(&self, method: &str) -> usize {
-        let bound = &self.0.bounds[place(method)];
+        let bound = self.0.bound(place(method));
         bound.limit.load(Ordering::Relaxed) as usize
     }
 }
 
-fn place(method: &str) -> usize {
-    xxh3_64(method.as_bytes()) as usize % BOUNDS
+fn place(method: &str) -> u8 {
+    (xxh3_64(method.as_bytes()) % BOUNDS as u64) as u8
 }
 
 impl<S> Layer<S> for AdaptiveLayer {
@@ -258,7 +264,7 @@ impl Bound {
 /// A call's place among those in flight.
 struct Admitted {
     shared: Arc<Shared>,
-    place: usize,
+    place: u8,
     /// How many were in flight already.
     ahead: u32,
     /// How often the bound had fallen.
@@ -270,8 +276,8 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(shared: &Arc<Shared>, place: usize, deadline: Option<Instant>) -> Option<Self> {
-        let bound = &shared.bounds[place];
+    fn new(shared: &Arc<Shared>, place: u8, deadline: Option<Instant>) -> Option<Self> {
+        let bound = shared.bound(place);
         let ahead = bound.admit()?;
         Some(Self {
             place,
@@ -285,7 +291,7 @@ impl Admitted {
     }
 
     fn end<T>(&mut self, answer: &Result<T>) {
-        let bound = &self.shared.bounds[self.place];
+        let bound = self.shared.bound(self.place);
         let is_late = matches!(answer, Err(error) if error.kind() == Kind::DeadlineExceeded);
         self.has_ended = true;
         if matches!(answer, Err(error) if error.is_unsent()) {
@@ -311,7 +317,7 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let bound = &self.shared.bounds[self.place];
+        let bound = self.shared.bound(self.place);
         // A caller who gave up for a reason of its own says nothing.
         if !self.has_ended && self.is_overdue() {
             bound.count(self, How::Late);

@@ -182,7 +182,8 @@ pin_project! {
     {
         First { #[pin] calling: S::Future },
         Waiting { timer: Box<dyn Timer> },
-        Later { #[pin] calling: Oneshot<S, Op> },
+        // Boxed, as most calls need no other and are moved all the same.
+        Later { calling: Pin<Box<Oneshot<S, Op>>> },
     }
 }
 
@@ -207,7 +208,7 @@ where
         loop {
             let answer = match this.attempt.as_mut().project() {
                 AttemptProjection::First { calling } => ready!(calling.poll(context)),
-                AttemptProjection::Later { calling } => ready!(calling.poll(context)),
+                AttemptProjection::Later { calling } => ready!(calling.as_mut().poll(context)),
                 AttemptProjection::Waiting { timer } => {
                     ready!(timer.poll_elapsed(context));
                     let next = next_attempt(this.again);
@@ -285,7 +286,7 @@ where
         operation.avoid(node);
     }
     // As a caller would: the service that is kept was never made ready.
-    let calling = Oneshot::new(kept.service.clone(), operation);
+    let calling = Box::pin(Oneshot::new(kept.service.clone(), operation));
     *slot = spare.map(|spare| Again {
         kept,
         operation: spare,

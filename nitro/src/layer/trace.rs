@@ -149,11 +149,11 @@ where
             };
         }
         self.layer.enter(operation.metadata_mut(), &span);
-        let running = Running {
+        let running = Box::new(Running {
             started: self.layer.0.clock.now(),
             clock: Arc::clone(&self.layer.0.clock),
             span,
-        };
+        });
         let inner = {
             let _inside = running.span.enter();
             self.inner.call(operation)
@@ -187,8 +187,9 @@ pin_project! {
     pub struct TraceFuture<F> {
         #[pin]
         inner: F,
-        // None when the span is disabled, and once the call has ended.
-        running: Option<Running>,
+        // None when the span is disabled, and once the call has ended. Boxed, as most calls are in
+        // no span and are moved all the same.
+        running: Option<Box<Running>>,
     }
 
     impl<F> PinnedDrop for TraceFuture<F> {

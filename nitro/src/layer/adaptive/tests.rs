@@ -220,12 +220,8 @@ async fn a_caller_who_gives_up_frees_its_place_and_says_nothing() {
         }));
     }
     assert_eq!(layer.limit(METHOD), 100);
-    assert_eq!(
-        layer.0.bounds[place(METHOD)]
-            .in_flight
-            .load(Ordering::Relaxed),
-        0
-    );
+    let bound = layer.0.bound(place(METHOD));
+    assert_eq!(bound.in_flight.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]

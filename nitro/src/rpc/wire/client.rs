@@ -148,7 +148,7 @@ enum Step {
     /// The connection has no room for it yet.
     Waiting(Box<Request>),
     /// The rest of a long message is on its way.
-    Sending(u32, Bytes),
+    Sending(Box<(u32, Bytes)>),
     /// The answer is awaited.
     Sent(u32),
     /// It could not begin.
@@ -284,7 +284,7 @@ fn send_body(shared: &Arc<Shared>, request: &mut Option<Request>, id: u32) -> St
         return Step::Sent(id);
     }
     if let Some(message) = body.and_then(Body::as_once) {
-        return Step::Sending(id, message.clone());
+        return Step::Sending(Box::new((id, message.clone())));
     }
     if let Some(request) = request.take() {
         let deadline = request.deadline;
@@ -357,7 +357,8 @@ impl Future for Calls {
         loop {
             match &mut this.step {
                 Step::Waiting(_) => ready!(this.poll_begin(context)),
-                Step::Sending(id, rest) => {
+                Step::Sending(sending) => {
+                    let (id, rest) = &mut **sending;
                     let id = *id;
                     // An answer that comes before the whole message is out is an answer too.
                     match this.shared.poll_send_last(id, rest, context) {
@@ -397,9 +398,12 @@ impl Future for Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
-        if let Step::Sent(id) | Step::Sending(id, _) = self.step {
-            self.shared.lock().give_up(id);
-        }
+        let id = match &self.step {
+            Step::Sent(id) => *id,
+            Step::Sending(sending) => sending.0,
+            _ => return,
+        };
+        self.shared.lock().give_up(id);
     }
 }
 
