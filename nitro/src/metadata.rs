@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use thin_vec::ThinVec;
+use triomphe::ThinArc;
 
 use crate::error::{Error, Result};
 
@@ -28,15 +28,14 @@ pub const TRACE_KEYS: [&str; 2] = ["traceparent", "tracestate"];
 /// Key-value pairs of a call or a reply; at most [`METADATA_BYTES_MAX`] bytes in all.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    block: ThinVec<u8>,
+    /// None where there are no pairs. One word, as every call moves it about.
+    block: Option<ThinArc<(), u8>>,
 }
 
 impl Metadata {
     /// No pairs; allocates nothing.
     pub const fn new() -> Self {
-        Self {
-            block: ThinVec::new(),
-        }
+        Self { block: None }
     }
 
     /// Takes a block from the wire, checking it once.
@@ -51,19 +50,23 @@ impl Metadata {
             return Ok(Self::new());
         }
         check(block)?;
-        Ok(Self {
-            block: block.into(),
-        })
+        Ok(Self::of(block))
+    }
+
+    fn of(block: &[u8]) -> Self {
+        let is_some = !block.is_empty();
+        let block = is_some.then(|| ThinArc::from_header_and_slice((), block));
+        Self { block }
     }
 
     /// The pairs as they go on the wire.
     pub fn as_block(&self) -> &[u8] {
-        &self.block
+        self.block.as_ref().map_or(&[], |block| &block.slice)
     }
 
     /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
-        self.block.is_empty()
+        self.block.is_none()
     }
 
     /// The value of a key, whatever the case it is asked in.
@@ -93,39 +96,38 @@ impl Metadata {
                 "metadata key {key:?}: expected 1 to 255 of ASCII letters, digits, '-', '_', '.'"
             )));
         }
-        let found = self.position(key);
-        let freed = found.as_ref().map_or(0, |range| range.len());
-        let after = self.block.len() - freed + 3 + key.len() + value.len();
+        let (kept, kept_after) = self.around(key).unwrap_or((self.as_block(), &[]));
+        let after = kept.len() + kept_after.len() + 3 + key.len() + value.len();
         if after > METADATA_BYTES_MAX {
             return Err(Error::resource_exhausted(format!(
                 "metadata of {after} bytes with key {key:?}: at most {METADATA_BYTES_MAX}"
             )));
         }
-        if let Some(range) = found {
-            self.block.drain(range);
-        }
         let key_length = u8::try_from(key.len()).expect("checked to be at most 255");
         let value_length = u16::try_from(value.len()).expect("checked against the limit");
-        self.block.push(key_length);
-        self.block
-            .extend(key.bytes().map(|byte| byte.to_ascii_lowercase()));
-        self.block.extend_from_slice(&value_length.to_be_bytes());
-        self.block.extend_from_slice(value);
+        let mut block = Vec::with_capacity(after);
+        block.extend_from_slice(kept);
+        block.extend_from_slice(kept_after);
+        block.push(key_length);
+        block.extend(key.bytes().map(|byte| byte.to_ascii_lowercase()));
+        block.extend_from_slice(&value_length.to_be_bytes());
+        block.extend_from_slice(value);
+        *self = Self::of(&block);
         Ok(())
     }
 
     /// Removes a key; returns whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
-        let Some(range) = self.position(key) else {
+        let Some((kept, kept_after)) = self.around(key) else {
             return false;
         };
-        self.block.drain(range);
+        *self = Self::of(&[kept, kept_after].concat());
         true
     }
 
     /// The pairs in the order they were set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        Entries(&self.block)
+        Entries(self.as_block())
     }
 
     /// The pairs that a service passes on when it calls further.
@@ -140,12 +142,14 @@ impl Metadata {
         onward
     }
 
-    fn position(&self, key: &str) -> Option<std::ops::Range<usize>> {
+    /// What stands before the entry of a key, and after it, if there is one.
+    fn around(&self, key: &str) -> Option<(&[u8], &[u8])> {
         let mut at = 0;
         for (name, value) in self.iter() {
             let length = 3 + name.len() + value.len();
             if name.eq_ignore_ascii_case(key) {
-                return Some(at..at + length);
+                let (before, rest) = self.as_block().split_at(at);
+                return Some((before, &rest[length..]));
             }
             at += length;
         }

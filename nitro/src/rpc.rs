@@ -147,6 +147,6 @@ mod tests {
     /// What is longer is moved by a function call, some thirty times in a call of ours.
     #[test]
     fn a_request_is_moved_by_a_few_instructions() {
-        assert!(size_of::<Request>() <= 128);
+        assert!(size_of::<Request>() <= 128, "{}", size_of::<Request>());
     }
 }

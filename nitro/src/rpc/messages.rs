@@ -23,7 +23,14 @@ type Encode<T> = dyn Fn(&T, &mut BytesMut) -> Result<Option<Bytes>> + Send + Syn
 
 /// Room that messages are encoded in one after another, where each is gone before the next few.
 #[derive(Default)]
-pub(crate) struct Scratch(Mutex<BytesMut>);
+pub(crate) struct Scratch(Mutex<Room>);
+
+#[derive(Default)]
+struct Room {
+    bytes: BytesMut,
+    /// The first message has room of its own: many a client is cloned for one call.
+    is_wanted: bool,
+}
 
 impl Clone for Scratch {
     /// Room of its own: two that encode at once would be in each other's way.
@@ -45,14 +52,18 @@ impl Scratch {
         let Some(mut room) = self.0.try_lock().ok().filter(|_| !is_bytes) else {
             return encode(codec, content_type, value);
         };
+        if !std::mem::replace(&mut room.is_wanted, true) {
+            return encode(codec, content_type, value);
+        }
+        let room = &mut room.bytes;
         if room.capacity() == 0 {
             *room = BytesMut::with_capacity(SCRATCH_BYTES_KEPT);
         }
         room.clear();
-        codec.encode(content_type, value, &mut room)?;
+        codec.encode(content_type, value, room)?;
         codec::check_size(room.len(), codec::MESSAGE_BYTES_MAX)?;
         if room.len() > SCRATCH_BYTES_KEPT / 4 {
-            return Ok(std::mem::take(&mut *room).freeze());
+            return Ok(std::mem::take(room).freeze());
         }
         Ok(room.split().freeze())
     }

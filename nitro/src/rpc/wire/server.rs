@@ -289,7 +289,8 @@ async fn answer(
     // The service may have set a limit of its own, as its stack does for calls without one.
     let limits = [deadline, response.body.deadline()];
     let deadline = limits.into_iter().flatten().min();
-    let sending = send_body(shared, id, response);
+    // Apart, as most answers have gone by now, and every handler that waits is moved with this.
+    let sending = Box::pin(send_body(shared, id, response));
     let Some(deadline) = deadline else {
         return sending.await;
     };
