@@ -8,7 +8,7 @@ use super::Client;
 use super::balance::{Balance, Target};
 use super::ejection::EjectionPolicy;
 use super::endpoint::Dialer;
-use super::stack::{ClientSettings, stack};
+use super::stack::{ClientSettings, stack_over};
 use crate::address::Address;
 use crate::error::Error;
 use crate::host::Host;
@@ -175,10 +175,10 @@ impl Builder {
         };
         // Without layers between, the stack is one type and a call through it one allocation.
         let rpc = if self.inner.is_empty() {
-            stack(&host, &self.settings, balance.clone())
+            stack_over(&host, &self.settings, balance.clone(), true)
         } else {
             let attempts = wrap(Rpc::new(balance.clone()), self.inner);
-            stack(&host, &self.settings, attempts)
+            stack_over(&host, &self.settings, attempts, false)
         };
         (wrap(rpc, self.outer), balance)
     }

@@ -36,13 +36,31 @@ where
     S::Error: Into<Error>,
     S::Future: Send,
 {
+    stack_over(host, settings, balance, false)
+}
+
+/// The same; over what `begins_at_once`, the time is looked at once for all of it.
+pub(super) fn stack_over<S>(
+    host: &Host,
+    settings: &ClientSettings,
+    balance: S,
+    begins_at_once: bool,
+) -> Rpc
+where
+    S: Service<Request, Response = Response> + Clone + Send + Sync + 'static,
+    S::Error: Into<Error>,
+    S::Future: Send,
+{
     // Most time limits never come: one timer for all of them.
     let timers = SharedTimers::new(host);
     let shared: Arc<dyn Clock> = Arc::new(timers.clone());
     let clock = || Arc::clone(&shared);
     let entropy = || Arc::clone(&host.entropy);
     let budget = Budget::new(timers.now());
-    let limit = DeadlineLayer::new(timers.clone(), settings.timeout).holding(Messages);
+    let mut limit = DeadlineLayer::new(timers.clone(), settings.timeout).holding(Messages);
+    if begins_at_once {
+        limit = limit.handing_on();
+    }
     let stack = ServiceBuilder::new()
         // Outermost, so that one span holds every attempt and the waits between.
         .layer(TraceLayer::client(clock(), entropy()))

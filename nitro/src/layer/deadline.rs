@@ -31,16 +31,17 @@ pub struct DeadlineLayer<L = ()> {
     timers: SharedTimers,
     timeout: Duration,
     limit: L,
+    hands_on: bool,
 }
 
 impl DeadlineLayer {
     /// Every call ends within `timeout`, or by its own deadline if that comes first.
     pub fn new(timers: SharedTimers, timeout: Duration) -> Self {
-        let limit = ();
         Self {
             timers,
             timeout,
-            limit,
+            limit: (),
+            hands_on: false,
         }
     }
 
@@ -50,7 +51,17 @@ impl DeadlineLayer {
             timers: self.timers,
             timeout: self.timeout,
             limit,
+            hands_on: self.hands_on,
         }
+    }
+}
+
+impl<L> DeadlineLayer<L> {
+    /// The same, which looks at the clock itself and tells those below when the call began. They
+    /// must begin it there and then: a time that is handed on is the wrong one after a wait.
+    pub fn handing_on(self) -> Self {
+        let hands_on = true;
+        Self { hands_on, ..self }
     }
 }
 
@@ -91,14 +102,14 @@ where
     #[inline]
     fn call(&mut self, mut operation: Op) -> Self::Future {
         let layer = &self.layer;
-        let begun = operation.begun();
+        let begun = operation.begun().filter(|_| !layer.hands_on);
         let started = begun.unwrap_or_else(|| layer.timers.now());
         let limit = started + layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
         let name = operation.kept_name();
         let timer = layer.timers.at(deadline);
         let inner = (deadline > started).then(|| {
-            operation.set_begun(Some(started));
+            operation.set_begun(layer.hands_on.then_some(started));
             operation.set_deadline(deadline);
             self.inner.call(operation)
         });
@@ -194,6 +205,29 @@ mod tests {
             let text = format!("greeter/hello: no answer within {limit:?}");
             assert_eq!(error.message(), text);
             assert_eq!(service.seen()[0].deadline, Some(started + limit));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_a_call_began_is_taken_once_and_handed_on_where_it_is_wanted() {
+        let timers = timers();
+        let begun = Some(timers.now());
+        tokio::time::advance(SECOND).await;
+        for (hands_on, handed_on) in [(false, None), (true, Some(timers.now()))] {
+            let service = Scripted::default();
+            let mut layer = DeadlineLayer::new(timers.clone(), 2 * SECOND);
+            if hands_on {
+                layer = layer.handing_on();
+            }
+            let call = Call {
+                begun,
+                ..Call::default()
+            };
+            layer.layer(service.clone()).oneshot(call).await.unwrap();
+            let seen = &service.seen()[0];
+            assert_eq!(seen.begun, handed_on);
+            let from = handed_on.or(begun).unwrap();
+            assert_eq!(seen.deadline, Some(from + 2 * SECOND));
         }
     }
 

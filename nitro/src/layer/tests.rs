@@ -23,6 +23,7 @@ pub(super) struct Call {
     pub(super) once_only: bool,
     pub(super) stream: bool,
     pub(super) deadline: Option<Instant>,
+    pub(super) begun: Option<Instant>,
     pub(super) metadata: Metadata,
     pub(super) avoided: Vec<Arc<str>>,
 }
@@ -46,6 +47,14 @@ impl Operation for Call {
 
     fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
+    }
+
+    fn begun(&self) -> Option<Instant> {
+        self.begun
+    }
+
+    fn set_begun(&mut self, begun: Option<Instant>) {
+        self.begun = begun;
     }
 
     fn metadata_mut(&mut self) -> &mut Metadata {
