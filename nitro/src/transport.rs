@@ -249,8 +249,14 @@ impl Outbox {
 
     /// Gives back its room, if there are no frames.
     pub fn rest(&mut self) {
+        self.trim(0);
+    }
+
+    /// Gives back its room, if there are no frames and it is for more than `bytes`.
+    pub fn trim(&mut self, bytes: usize) {
         if let Outbox::Bytes(buffer) = self
             && buffer.is_empty()
+            && buffer.capacity() > bytes
         {
             *buffer = BytesMut::new();
         }
@@ -391,6 +397,15 @@ impl Link {
     pub fn rest(&mut self) {
         if let Ends::Bytes(end) = &mut self.0 {
             end.rest();
+        }
+    }
+
+    /// Gives back a write buffer much longer than what was sent at a time since it was last asked;
+    /// answers how long one may be.
+    pub fn trim(&mut self) -> usize {
+        match &mut self.0 {
+            Ends::Bytes(end) => end.trim(),
+            Ends::Memory(_) => 0,
         }
     }
 

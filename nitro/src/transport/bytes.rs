@@ -22,6 +22,8 @@ const READ_FRONT: usize = 2 * 1024;
 /// A write buffer that grew past this is given back once it is empty: one that has been filled
 /// by a whole window, with what stands before each message of it, is not.
 const WRITE_BYTES_KEPT: usize = 512 * 1024;
+/// A write buffer up to this is kept by a connection that is not at rest, whatever it sends.
+const WRITE_BYTES_MIN: usize = 64 * 1024;
 
 pub(super) struct StreamEnd {
     stream: Box<dyn Stream>,
@@ -31,6 +33,8 @@ pub(super) struct StreamEnd {
     written: usize,
     preface_unsent: usize,
     sent: u64,
+    /// The most that was to be written at a time, since the last look.
+    swapped_most: usize,
     reading: Vec<u8>,
     room: Room,
     start: usize,
@@ -50,6 +54,7 @@ impl StreamEnd {
             written: 0,
             preface_unsent: PREFACE.len(),
             sent: 0,
+            swapped_most: 0,
             reading: Vec::new(),
             room: Room::default(),
             start: 0,
@@ -71,6 +76,7 @@ impl StreamEnd {
         }
         self.writing.clear();
         std::mem::swap(&mut self.writing, outbox);
+        self.swapped_most = self.swapped_most.max(self.writing.len());
     }
 
     pub(super) fn sent(&self) -> u64 {
@@ -153,6 +159,16 @@ impl StreamEnd {
             self.writing = BytesMut::new();
         }
         self.room.rest();
+    }
+
+    /// Gives back a write buffer of more than four times what was written at a time since the last
+    /// look: what once was busy is not to keep its room for a message now and then.
+    pub(super) fn trim(&mut self) -> usize {
+        let kept = (4 * std::mem::take(&mut self.swapped_most)).max(WRITE_BYTES_MIN);
+        if self.writing.is_empty() && self.writing.capacity() > kept {
+            self.writing = BytesMut::new();
+        }
+        kept
     }
 
     fn check_preface(&mut self) -> Result<()> {

@@ -222,6 +222,9 @@ impl<R: Role> Driver<R> {
             // Thousands of connections may have been busy once.
             self.link.rest();
             state.outbox.rest();
+        } else {
+            let kept = self.link.trim();
+            state.outbox.trim(kept);
         }
         point!(Sometimes, ticks.silent > 0, "a peer is silent");
         if ticks.silent >= SILENT_TICKS_CLOSE {

@@ -271,3 +271,27 @@ fn what_is_taken_in_pieces_is_sent_once_and_in_order() {
     assert_eq!(expected[..came.len()], came);
     assert_eq!(end.sent() as usize, expected.len() - PREFACE.len() - 75);
 }
+
+#[test]
+fn a_connection_that_was_busy_once_gives_back_its_long_write_buffer_while_it_sends_little() {
+    let mut end = StreamEnd::new(Box::new(Pieces::new(Vec::new(), Vec::new())));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut outbox = BytesMut::new();
+    let mut send = |end: &mut StreamEnd, length: usize| {
+        assert!(end.poll_flush(&mut context).is_ready());
+        outbox.extend_from_slice(&vec![7; length]);
+        end.swap(&mut outbox);
+        assert!(end.poll_flush(&mut context).is_ready());
+    };
+    send(&mut end, 300_000);
+    assert!(end.trim() >= 300_000);
+    assert!(
+        end.writing.capacity() >= 300_000,
+        "it is likely to be used again"
+    );
+    // The two buffers take turns.
+    send(&mut end, 100);
+    send(&mut end, 100);
+    assert_eq!(end.trim(), WRITE_BYTES_MIN);
+    assert_eq!(end.writing.capacity(), 0);
+}
