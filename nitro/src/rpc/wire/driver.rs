@@ -400,6 +400,7 @@ impl<R: Role + Unpin> Future for Driver<R> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Error> {
         let this = self.get_mut();
+        this.shared.lock().rouse_driver();
         loop {
             if let Phase::Closing(reason) = &this.phase {
                 let reason = reason.clone();

@@ -127,6 +127,12 @@ impl State {
         }
     }
 
+    /// Takes note that the driver is awake, whoever woke it: a handler that answers within its turn
+    /// is not to wake it once more.
+    pub(super) fn rouse_driver(&mut self) {
+        self.driver = None;
+    }
+
     /// Whether the connection is drained, as the driver asks at the end of each turn: what wakes
     /// it later is remembered until it sleeps.
     pub(super) fn is_drained(&mut self) -> bool {
@@ -343,6 +349,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+
     use super::*;
     use crate::host::memory::Machine;
 
@@ -358,5 +366,24 @@ mod tests {
         assert!(!state.sleep_driver(Waker::noop()), "it has to look again");
         assert!(!state.is_drained());
         assert!(state.sleep_driver(Waker::noop()));
+    }
+
+    #[test]
+    fn a_driver_that_is_awake_is_not_woken_by_what_it_does_itself() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let outbox = Outbox::Bytes(::bytes::BytesMut::new());
+        let mut state = State::new(outbox, Limits::default(), Side::Answering);
+        assert!(state.sleep_driver(&Waker::from(Arc::clone(&woken))));
+        // Something has come in: it was not the state that woke it.
+        state.rouse_driver();
+        state.wake_driver();
+        assert!(!woken.0.load(Ordering::Relaxed));
+        assert!(!state.sleep_driver(Waker::noop()), "it has to look again");
     }
 }
