@@ -3,12 +3,14 @@
 //! latency of 1 to 5 ms.
 //!
 //! A second is one of processor time, the run's own process included, so that what else this
-//! machine does counts for little. A table, and no statistics: the engines differ by factors, and
-//! one long run of a deterministic simulation is as good as many short ones. `cargo bench --bench
-//! engines -- 3 10` chooses how many nodes.
+//! machine does counts for little. A table, and for few nodes the same with statistics, which
+//! criterion keeps from one time to the next. The table has one run each: the engines differ by
+//! factors, and one long run of a deterministic simulation is as good as many short ones. `cargo
+//! bench --bench engines -- 3 10` makes the table alone, of so many nodes.
 
 use std::time::Duration;
 
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use nitro::address::Address;
 use nitro::codec::Json;
 use nitro::error::Result;
@@ -311,17 +313,79 @@ fn row(nodes: usize, streams: &System, rpc: &System) -> [String; 10] {
     .map(shown)
 }
 
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+/// How fast a run of so many nodes and virtual seconds is, if there is such an engine.
+type Speed<'s> = &'s dyn Fn(usize, u64) -> Option<f64>;
+
+/// Runs of so many nodes as criterion measures them, in processor time; what passes is exchanges.
+fn bench(criterion: &mut Criterion, name: [&str; 2], nodes: usize, seconds: u64, speed: Speed<'_>) {
+    if speed(nodes, 1).is_none() {
+        return;
+    }
+    let mut group = criterion.benchmark_group(name[0]);
+    let exchanges = (nodes as u64 * seconds) as f64 * CALLS_A_SECOND;
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_millis(1));
+    group.throughput(Throughput::Elements(exchanges as u64));
+    group.bench_function(BenchmarkId::new(name[1], nodes), |bencher| {
+        bencher.iter_custom(|runs| {
+            let taken = |_| seconds as f64 / speed(nodes, seconds).expect("the engine is there");
+            Duration::from_secs_f64((0..runs).map(taken).sum())
+        });
+    });
+    group.finish();
+}
+
+fn benches(criterion: &mut Criterion, streams: &System, rpc: &System) {
+    let event = |system, nodes, seconds| Some(on_engine("event", system, nodes, seconds)?.speed);
+    for nodes in [3, 10, 100] {
+        let seconds = quick_seconds(nodes);
+        let speed: Speed<'_> = &|nodes, seconds| event(streams, nodes, seconds);
+        bench(criterion, ["streams", "event"], nodes, seconds, speed);
+    }
+    // More nodes take turmoil minutes.
+    for nodes in [3, 10] {
+        let speed: Speed<'_> = &|nodes, seconds| Some(on_bare_turmoil(nodes, seconds));
+        let seconds = slow_seconds(nodes);
+        bench(
+            criterion,
+            ["streams", "bare turmoil"],
+            nodes,
+            seconds,
+            speed,
+        );
+    }
+    let speed: Speed<'_> = &|nodes, seconds| event(rpc, nodes, seconds);
+    bench(criterion, ["rpc", "event"], 10, quick_seconds(10), speed);
+    let turmoil = |nodes, seconds| Some(on_engine("turmoil", rpc, nodes, seconds)?.speed);
+    bench(
+        criterion,
+        ["rpc", "turmoil"],
+        10,
+        slow_seconds(10),
+        &turmoil,
+    );
+}
+
 fn main() {
     let chosen: Vec<usize> = std::env::args()
         .filter_map(|word| word.parse().ok())
         .collect();
-    let counts = match chosen.is_empty() {
-        true => vec![3, 10, 30, 50, 100, 300, 1000],
-        false => chosen,
-    };
     let streams = System::new("streams").role("node", streams);
     let rpc = System::new("rpc").role("node", rpc);
+    if !chosen.is_empty() {
+        return table(&chosen, &streams, &rpc);
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    benches(&mut criterion, &streams, &rpc);
+    criterion.final_summary();
+    // Whoever asks whether it runs, or for what is in it, has no use for the table.
+    if !std::env::args().any(|word| word == "--test" || word == "--list") {
+        table(&[3, 10, 30, 50, 100, 300, 1000], &streams, &rpc);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+fn table(counts: &[usize], streams: &System, rpc: &System) {
     println!("virtual seconds a second of one core; an exchange is a question and its answer");
     let heads = [
         "nodes",
@@ -337,7 +401,7 @@ fn main() {
     ];
     println!("{}", heads.join("  "));
     for nodes in counts {
-        let row = row(nodes, &streams, &rpc);
+        let row = row(*nodes, streams, rpc);
         let cells = row.iter().zip(heads);
         let cells: Vec<String> = cells
             .map(|(cell, head)| format!("{cell:>width$}", width = head.len().max(7)))
