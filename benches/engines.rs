@@ -318,9 +318,6 @@ type Speed<'s> = &'s dyn Fn(usize, u64) -> Option<f64>;
 
 /// Runs of so many nodes as criterion measures them, in processor time; what passes is exchanges.
 fn bench(criterion: &mut Criterion, name: [&str; 2], nodes: usize, seconds: u64, speed: Speed<'_>) {
-    if speed(nodes, 1).is_none() {
-        return;
-    }
     let mut group = criterion.benchmark_group(name[0]);
     let exchanges = (nodes as u64 * seconds) as f64 * CALLS_A_SECOND;
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -337,7 +334,8 @@ fn bench(criterion: &mut Criterion, name: [&str; 2], nodes: usize, seconds: u64,
 
 fn benches(criterion: &mut Criterion, streams: &System, rpc: &System) {
     let event = |system, nodes, seconds| Some(on_engine("event", system, nodes, seconds)?.speed);
-    for nodes in [3, 10, 100] {
+    let is_here = by_name("event").is_some();
+    for nodes in [3, 10, 100].into_iter().filter(|_| is_here) {
         let seconds = quick_seconds(nodes);
         let speed: Speed<'_> = &|nodes, seconds| event(streams, nodes, seconds);
         bench(criterion, ["streams", "event"], nodes, seconds, speed);
@@ -354,8 +352,10 @@ fn benches(criterion: &mut Criterion, streams: &System, rpc: &System) {
             speed,
         );
     }
-    let speed: Speed<'_> = &|nodes, seconds| event(rpc, nodes, seconds);
-    bench(criterion, ["rpc", "event"], 10, quick_seconds(10), speed);
+    if is_here {
+        let speed: Speed<'_> = &|nodes, seconds| event(rpc, nodes, seconds);
+        bench(criterion, ["rpc", "event"], 10, quick_seconds(10), speed);
+    }
     let turmoil = |nodes, seconds| Some(on_engine("turmoil", rpc, nodes, seconds)?.speed);
     bench(
         criterion,
@@ -367,9 +367,11 @@ fn benches(criterion: &mut Criterion, streams: &System, rpc: &System) {
 }
 
 fn main() {
-    let chosen: Vec<usize> = std::env::args()
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let words: Vec<String> = words.collect();
+    // Numbers alone are node counts; among other words they are criterion's.
+    let chosen: Option<Vec<usize>> = words.iter().map(|word| word.parse().ok()).collect();
+    let chosen = chosen.unwrap_or_default();
     let streams = System::new("streams").role("node", streams);
     let rpc = System::new("rpc").role("node", rpc);
     if !chosen.is_empty() {
@@ -378,8 +380,8 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     benches(&mut criterion, &streams, &rpc);
     criterion.final_summary();
-    // Whoever asks whether it runs, or for what is in it, has no use for the table.
-    if !std::env::args().any(|word| word == "--test" || word == "--list") {
+    // Whoever asks for a part, or whether it runs, has no use for the table.
+    if words.is_empty() {
         table(&[3, 10, 30, 50, 100, 300, 1000], &streams, &rpc);
     }
 }

@@ -95,7 +95,8 @@ pub trait Codec<T>: ContentTypes {
         None
     }
 
-    /// Reads a value that fills all of `bytes`.
+    /// Reads a value that fills all of `bytes`. Long ones may be shared; short ones may stand in
+    /// memory with other messages, all of which a part that is kept would keep.
     ///
     /// # Errors
     ///

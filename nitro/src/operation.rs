@@ -29,13 +29,13 @@ pub trait Operation: Sized + Send + 'static {
     /// Sets when the caller stops waiting.
     fn set_deadline(&mut self, deadline: Instant);
 
-    /// When it began, where a layer has looked at the clock already, so that those below need not.
+    /// When it began, where a layer has looked at the clock just now, so that those below need not.
     fn begun(&self) -> Option<Instant> {
         None
     }
 
-    /// Takes note of when it began. Whoever holds it back afterwards sets it anew; a clone that is
-    /// sent later has none.
+    /// Takes note of when it began. Whoever holds it back afterwards sets it to `None`; a clone
+    /// that is sent later has none.
     fn set_begun(&mut self, _begun: Option<Instant>) {}
 
     /// The pairs that travel with it.

@@ -42,8 +42,8 @@ pub struct Request {
     pub metadata: Metadata,
     /// When the caller stops waiting, on the clock of this host.
     pub deadline: Option<Instant>,
-    /// When it began, where somebody has looked at the clock already. Whoever holds it back
-    /// afterwards sets it anew, or to `None`; the stacks of servers and clients see to that.
+    /// When it began, where a client's stack has looked at the clock just now. Whoever holds it
+    /// back afterwards sets it to `None`; every stack that it comes to forgets it.
     pub begun: Option<Instant>,
     /// Whether doing it twice is the same as doing it once.
     pub is_idempotent: bool,

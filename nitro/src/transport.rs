@@ -106,7 +106,8 @@ impl Payload<'_> {
         }
     }
 
-    /// The bytes from an offset on, kept: copied out of a read buffer, shared if handed over.
+    /// The bytes from an offset on, kept: copied out of a read buffer, short ones into room that
+    /// they share, or shared if handed over.
     pub fn keep_from(&self, offset: usize) -> Bytes {
         match self {
             Payload::Borrowed(slice, room) => room.keep(&slice[offset..]),

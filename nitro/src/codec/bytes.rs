@@ -5,7 +5,12 @@ use bytes::{Bytes, BytesMut};
 use super::{Codec, ContentTypes, find};
 use crate::error::Result;
 
-/// Bytes, unchanged, as `application/octet-stream`. Decoding shares the memory it reads.
+/// The longest message that is copied: shorter ones may share room with others, which whoever keeps
+/// one would keep as well.
+const COPIED_BYTES_MAX: usize = 1024;
+
+/// Bytes, unchanged, as `application/octet-stream`. Decoding shares the memory it reads, in messages
+/// longer than 1 KiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Raw;
 
@@ -41,7 +46,14 @@ impl Codec<Bytes> for Raw {
     }
 
     fn decode(&self, _content_type: &'static str, bytes: &Bytes) -> Result<Bytes> {
-        Ok(bytes.clone())
+        Ok(match bytes.len() {
+            0..=COPIED_BYTES_MAX => Bytes::copy_from_slice(bytes),
+            _ => bytes.clone(),
+        })
+    }
+
+    fn decode_slice(&self, _content_type: &'static str, bytes: &[u8]) -> Result<Bytes> {
+        Ok(Bytes::copy_from_slice(bytes))
     }
 }
 
@@ -50,6 +62,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_short_message_shares_no_memory_and_a_long_one_does() {
+        for (length, is_shared) in [(1, false), (1024, false), (1025, true)] {
+            let memory = Bytes::from(vec![7; 4096]).slice(100..100 + length);
+            let value = Raw.decode(SPOKEN[0], &memory).unwrap();
+            assert_eq!(value, memory);
+            assert_eq!(value.as_ptr() == memory.as_ptr(), is_shared, "{length}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -57,8 +57,8 @@ impl DeadlineLayer {
 }
 
 impl<L> DeadlineLayer<L> {
-    /// The same, which looks at the clock itself and tells those below when the call began. They
-    /// must begin it there and then: a time that is handed on is the wrong one after a wait.
+    /// The same, which tells those below when the call began. They must begin it there and then: a
+    /// time that is handed on is the wrong one after a wait.
     pub fn handing_on(self) -> Self {
         let hands_on = true;
         Self { hands_on, ..self }
@@ -102,8 +102,7 @@ where
     #[inline]
     fn call(&mut self, mut operation: Op) -> Self::Future {
         let layer = &self.layer;
-        let begun = operation.begun().filter(|_| !layer.hands_on);
-        let started = begun.unwrap_or_else(|| layer.timers.now());
+        let started = layer.timers.now();
         let limit = started + layer.timeout;
         let deadline = operation.deadline().map_or(limit, |own| own.min(limit));
         let name = operation.kept_name();
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_a_call_began_is_taken_once_and_handed_on_where_it_is_wanted() {
+    async fn when_a_call_began_is_handed_on_where_it_is_wanted_and_nowhere_else() {
         let timers = timers();
         let begun = Some(timers.now());
         tokio::time::advance(SECOND).await;
@@ -226,8 +225,7 @@ mod tests {
             layer.layer(service.clone()).oneshot(call).await.unwrap();
             let seen = &service.seen()[0];
             assert_eq!(seen.begun, handed_on);
-            let from = handed_on.or(begun).unwrap();
-            assert_eq!(seen.deadline, Some(from + 2 * SECOND));
+            assert_eq!(seen.deadline, Some(timers.now() + 2 * SECOND));
         }
     }
 

@@ -19,9 +19,9 @@ const READ_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// What is left free in front of a long read buffer, which begins at a page, as what the kernel copies
 /// into it does: on some processors such a copy takes four times as long.
 const READ_FRONT: usize = 2 * 1024;
-/// A write buffer that grew past this is given back once it is empty: one that has been filled
-/// by a whole window, with what stands before each message of it, is not.
-const WRITE_BYTES_KEPT: usize = 512 * 1024;
+/// A write buffer that grew past this is given back before the next is written: twice what a
+/// connection lets wait to be sent, and one frame more, as buffers grow by doubling.
+const WRITE_BYTES_KEPT: usize = 2 * (512 * 1024 + 2 * FRAME_BYTES_MAX);
 /// A write buffer up to this is kept by a connection that is not at rest, whatever it sends.
 const WRITE_BYTES_MIN: usize = 64 * 1024;
 

@@ -18,6 +18,9 @@ pub struct Room(RefCell<BytesMut>);
 impl Room {
     /// The same bytes, to be kept.
     pub fn keep(&self, bytes: &[u8]) -> Bytes {
+        if bytes.is_empty() {
+            return Bytes::new();
+        }
         if bytes.len() > SHORT_BYTES_MAX {
             return Bytes::copy_from_slice(bytes);
         }

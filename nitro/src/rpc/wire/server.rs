@@ -26,9 +26,6 @@ use crate::service::Calling;
 use crate::time::Instant;
 use crate::transport::{Frame, Link};
 
-/// Calls that are given the time of one look at the clock, where they come without a wait.
-const CALLS_A_LOOK: u32 = 8;
-
 /// Content types that nearly every call has: not counted who holds them.
 const CONTENT_TYPES: [&str; 2] = ["application/protobuf", "application/json"];
 
@@ -74,8 +71,7 @@ pub fn serve(
     let answering = Answering {
         service,
         methods: Vec::new(),
-        arrived: None,
-        looked: None,
+        now: None,
     };
     let driver = Driver::new(link, Arc::clone(&shared), answering);
     (ServedConnection(shared), driver)
@@ -88,16 +84,14 @@ struct Answering {
     methods: Vec<(Name, Name)>,
     /// When the turn began, once a call has asked: its time runs from when it had arrived, even if
     /// handlers of calls before it took long.
-    arrived: Option<Instant>,
-    /// The time, and for how many further calls it is taken to be so.
-    looked: Option<(Instant, u32)>,
+    now: Option<Instant>,
 }
 
 impl Role for Answering {
     const CLOSES_WHEN_DRAINED: bool = false;
 
     fn begin_turn(&mut self) {
-        (self.arrived, self.looked) = (None, None);
+        self.now = None;
     }
 
     fn frame(
@@ -160,27 +154,17 @@ impl Answering {
             Body::made_by(Arriving::new(shared, id), false)
         };
         drop(state);
-        let now = self.now(shared);
-        let arrived = *self.arrived.get_or_insert(now);
-        let remaining = head.remaining_us.map(Duration::from_micros);
+        let deadline = head.remaining_us.map(|us| {
+            let now = self.now.get_or_insert_with(|| shared.host.clock.now());
+            *now + Duration::from_micros(us)
+        });
         let request = Request {
             metadata,
-            deadline: remaining.map(|remaining| arrived + remaining),
-            begun: Some(now),
+            deadline,
             ..Request::new(path, content_type, body)
         };
         self.answer(shared, id, request, context);
         Ok(())
-    }
-
-    fn now(&mut self, shared: &Shared) -> Instant {
-        if let Some((now, calls @ 1..)) = &mut self.looked {
-            *calls -= 1;
-            return *now;
-        }
-        let now = shared.host.clock.now();
-        self.looked = Some((now, CALLS_A_LOOK - 1));
-        now
     }
 
     /// Polls the handler once, here; one that waits goes on in a task.
