@@ -3,6 +3,7 @@
 
 mod answering;
 mod calling;
+mod late;
 mod patience;
 
 use std::sync::Arc;
